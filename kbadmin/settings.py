@@ -1,0 +1,380 @@
+"""All settings. The only module that reads the environment.
+
+Every variable has a default; README.md lists them in one table, and a test holds that
+table to this file. A wrong value stops the start with its name and what is allowed.
+"""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import dj_database_url
+from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_lazy as _
+from environs import Env, EnvError
+from marshmallow.validate import Length, OneOf, Range
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = Env(prefix=None)
+# .env beside manage.py is a convenience for development; the real environment wins.
+env.read_env(str(BASE_DIR / ".env"), recurse=False)
+
+
+def read(kind: str, name: str, default: Any, **options: Any) -> Any:
+    """Read one variable, or stop with its name and what is allowed."""
+    try:
+        return getattr(env, kind)(name, default, **options)
+    except EnvError as error:
+        raise ImproperlyConfigured(f"{name}: {error}") from error
+
+
+def read_url(name: str, default: str) -> str:
+    """Read an absolute http(s) address; the trailing slash is dropped."""
+    value = str(read("str", name, default)).strip().rstrip("/")
+    parts = urlsplit(value)
+    try:
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or parts.query or parts.fragment:
+        raise ImproperlyConfigured(
+            f"{name}: {value!r} is not an address; give one such as http://127.0.0.1:8001"
+        )
+    return value
+
+
+def read_origins(name: str, default: str) -> list[str]:
+    """Read a comma-separated list of browser origins, or `*`."""
+    origins = [str(item).strip().rstrip("/") for item in read("list", name, default.split(","))]
+    for origin in filter(None, origins):
+        parts = urlsplit(origin)
+        if origin != "*" and (
+            parts.scheme not in {"http", "https"} or not parts.netloc or parts.path
+        ):
+            raise ImproperlyConfigured(
+                f"{name}: {origin!r} is not an origin; give scheme://host[:port], "
+                "several separated by commas, or *"
+            )
+    return [origin for origin in origins if origin]
+
+
+# --- Where things are -----------------------------------------------------------------
+
+DEBUG: bool = read("bool", "DEBUG", False)
+HOST: str = read("str", "HOST", "127.0.0.1")
+PORT: int = read("int", "PORT", 8001, validate=Range(1, 65535))
+DATA_DIR: Path = Path(read("str", "KBADMIN_DATA_DIR", str(BASE_DIR / "data"))).resolve()
+LOCAL_URL = f"http://{'127.0.0.1' if HOST in {'0.0.0.0', '::', ''} else HOST}:{PORT}"  # noqa: S104
+#: The address that browsers use.
+PUBLIC_URL = read_url("KBADMIN_PUBLIC_URL", LOCAL_URL)
+#: The address that chat servers use: from inside a container it often differs.
+PLUGIN_SERVER_URL = read_url("KBADMIN_PLUGIN_SERVER_URL", PUBLIC_URL)
+WEB_CONCURRENCY: int = read("int", "WEB_CONCURRENCY", 2, validate=Range(1, 64))
+
+try:
+    DATA_DIR.mkdir(parents=True, exist_ok=True)
+except OSError as error:
+    raise ImproperlyConfigured(
+        f"KBADMIN_DATA_DIR: {DATA_DIR} cannot be made ({error.strerror}); name a folder "
+        "that this user may write to"
+    ) from error
+
+
+def read_secret_key() -> str:
+    """SECRET_KEY, or one made on the first start and kept in the data folder."""
+    given: str = read("str", "SECRET_KEY", "")
+    if given:
+        if len(given) < 32:
+            raise ImproperlyConfigured(
+                "SECRET_KEY: give at least 32 characters, or leave it out: one is then made "
+                "and kept in the data folder"
+            )
+        return given
+    path = DATA_DIR / "secret_key"
+    try:
+        # O_EXCL: of two processes that start together, one writes and the other reads.
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(50))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"KBADMIN_DATA_DIR: {DATA_DIR} cannot be written to ({error.strerror})"
+        ) from error
+    key = path.read_text()
+    if len(key) < 32:
+        raise ImproperlyConfigured(f"SECRET_KEY: {path} is damaged; delete it and start again")
+    return key
+
+
+SECRET_KEY = read_secret_key()
+
+
+# --- Database -------------------------------------------------------------------------
+
+
+def read_database() -> dict[str, Any]:
+    url: str = read("str", "DATABASE_URL", f"sqlite:///{DATA_DIR / 'kbadmin.sqlite3'}")
+    try:
+        config = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            "DATABASE_URL: give sqlite:////absolute/path or "
+            "postgres://user:password@host:5432/name"
+        ) from error
+    engine = str(config.get("ENGINE", ""))
+    if engine.endswith("sqlite3"):
+        config["OPTIONS"] = {
+            # Take the write lock when a transaction begins: a later upgrade from a read
+            # lock fails at once with "database is locked" instead of waiting its turn.
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": (
+                "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
+                "PRAGMA mmap_size=134217728; PRAGMA cache_size=-32000;"
+            ),
+        }
+    elif not engine.endswith("postgresql"):
+        raise ImproperlyConfigured(
+            "DATABASE_URL: only sqlite and postgres are supported, because lexical search "
+            "uses their full-text indexes"
+        )
+    return config
+
+
+DATABASES = {"default": read_database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Retrieval ------------------------------------------------------------------------
+
+#: FastChat takes 8000, so Chroma's own default is not used.
+CHROMA_URL = read_url("KBADMIN_CHROMA_URL", "http://127.0.0.1:8010")
+CHROMA_TOKEN: str = read("str", "KBADMIN_CHROMA_TOKEN", "")
+#: Seconds until a query gives up on Chroma and lexical search answers alone.
+CHROMA_QUERY_TIMEOUT: float = read(
+    "float", "KBADMIN_CHROMA_QUERY_TIMEOUT", 3.0, validate=Range(0.1, 60)
+)
+#: Seconds for writes, which wait for Chroma to persist.
+CHROMA_WRITE_TIMEOUT: float = read(
+    "float", "KBADMIN_CHROMA_WRITE_TIMEOUT", 60.0, validate=Range(1, 600)
+)
+CHROMA_DIR = DATA_DIR / "chroma"
+#: Models are known to the hub by their name or found at a path.
+EMBEDDING_MODEL: str = read(
+    "str",
+    "KBADMIN_EMBEDDING_MODEL",
+    "sentence-transformers/all-MiniLM-L6-v2",
+    validate=Length(1, 500),
+)
+EMBEDDING_THREADS: int = read(
+    "int", "KBADMIN_EMBEDDING_THREADS", os.cpu_count() or 1, validate=Range(1, 256)
+)
+MODEL_DIR = DATA_DIR / "models"
+#: Bytes of one document.
+MAX_FILE_SIZE: int = read(
+    "int", "KBADMIN_MAX_FILE_SIZE", 20 * 1024 * 1024, validate=Range(1024, 2**31)
+)
+#: Seconds for which a worker holds the documents it works on; it extends them while it lives.
+LEASE_SECONDS: int = read("int", "KBADMIN_LEASE_SECONDS", 60, validate=Range(5, 3600))
+
+# --- Plugin ---------------------------------------------------------------------------
+
+PLUGIN_AUTH: str = read(
+    "str", "KBADMIN_PLUGIN_AUTH", "bearer", validate=OneOf(["bearer", "none"])
+)
+#: Used for the first administrator and the first key only; made up where empty.
+ADMIN_PASSWORD: str = read("str", "KBADMIN_ADMIN_PASSWORD", "")
+API_KEY: str = read("str", "KBADMIN_API_KEY", "")
+if API_KEY and len(API_KEY) < 16:
+    raise ImproperlyConfigured("KBADMIN_API_KEY: give at least 16 characters")
+CONTACT_EMAIL: str = read("str", "KBADMIN_CONTACT_EMAIL", "admin@localhost.localdomain")
+
+# --- Hosts, cookies, origins ----------------------------------------------------------
+
+ALLOWED_HOSTS = sorted(
+    {
+        "localhost",
+        "127.0.0.1",
+        "[::1]",
+        *({HOST} - {"0.0.0.0", "::", ""}),  # noqa: S104
+        *(urlsplit(url).hostname or "" for url in (PUBLIC_URL, PLUGIN_SERVER_URL)),
+        *(str(host).strip() for host in read("list", "KBADMIN_ALLOWED_HOSTS", [])),
+    }
+    - {""}
+)
+CSRF_TRUSTED_ORIGINS = ["{0.scheme}://{0.netloc}".format(urlsplit(PUBLIC_URL))]
+HTTPS = PUBLIC_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+# Two services on one host share cookies whatever their ports: a name of our own.
+SESSION_COOKIE_NAME = "kbadmin_session"
+CSRF_COOKIE_NAME = "kbadmin_csrf"
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+CORS_ALLOWED_ORIGINS = read_origins("KBADMIN_CORS_ORIGINS", "http://localhost:3000")
+CORS_ALLOW_ALL_ORIGINS = "*" in CORS_ALLOWED_ORIGINS
+if CORS_ALLOW_ALL_ORIGINS:
+    CORS_ALLOWED_ORIGINS = []
+# Only what chat programs call is open to other origins, never the admin.
+CORS_URLS_REGEX = (
+    r"^/(search|feedback|openapi\.(json|yaml)|\.well-known/ai-plugin\.json|ai-plugin\.json"
+    r"|logo\.png|legal|healthz|readyz)$"
+)
+CORS_PREFLIGHT_MAX_AGE = 600
+
+# Unfold's Alpine evaluates its attributes, hence 'unsafe-eval' for the admin's scripts;
+# machine endpoints get the strict policy in plugin/urls.py.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF, UNSAFE_EVAL],
+        "style-src": [SELF, UNSAFE_INLINE],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "object-src": [NONE],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+
+# --- Django ---------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "unfold.apps.BasicAppConfig",
+    "unfold.contrib.filters",
+    "kbadmin.apps.KbadminConfig",
+    "kbadmin.apps.KbadminAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "corsheaders",
+    "retrieval.apps.RetrievalConfig",
+    "plugin.apps.PluginConfig",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "kbadmin.urls"
+WSGI_APPLICATION = "kbadmin.wsgi.application"
+# A redirect loses the body of a POST, so no path is ever completed with a slash.
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FILES = 1000
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = read("str", "TIME_ZONE", "UTC")
+
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+# Served straight from the source folders: one step less between a clone and a start.
+WHITENOISE_USE_FINDERS = True
+MEDIA_ROOT = DATA_DIR / "media"
+MEDIA_URL = ""  # originals are downloaded through a view that checks permissions
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        "django": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+        **{
+            name: {
+                "handlers": ["stderr"],
+                "level": read(
+                    "str",
+                    "LOG_LEVEL",
+                    "INFO",
+                    validate=OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]),
+                ),
+                "propagate": False,
+            }
+            for name in ("kbadmin", "retrieval", "plugin")
+        },
+    },
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["plugin.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["plugin.authentication.HasPluginAccess"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "plugin.exception_handler.handle",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "kbadmin",
+    "DESCRIPTION": "Search a private knowledge base and send feedback on its answers.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVERS": [{"url": PLUGIN_SERVER_URL}],
+    "PREPROCESSING_HOOKS": ["plugin.openapi.keep_plugin_operations"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "plugin.openapi.inline_request_bodies",
+    ],
+    "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
+}
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "kbadmin",
+    "SITE_HEADER": "kbadmin",
+    "SITE_URL": None,
+    "SHOW_LANGUAGES": True,
+    "SHOW_HISTORY": True,
+}

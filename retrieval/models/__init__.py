@@ -1,0 +1,32 @@
+"""The nouns of the knowledge base, one module each."""
+
+from retrieval.models.api_key import ApiKey
+from retrieval.models.attribute import Attribute
+from retrieval.models.chunk import Chunk
+from retrieval.models.collection import Collection
+from retrieval.models.document import Document
+from retrieval.models.embedding import Embedding
+from retrieval.models.embedding_model import EmbeddingModel
+from retrieval.models.evaluation import EvaluationRun, Judgment
+from retrieval.models.feedback import Feedback
+from retrieval.models.index import Index
+from retrieval.models.revision import Revision
+from retrieval.models.search import Search
+from retrieval.models.worker import Worker
+
+__all__ = [
+    "ApiKey",
+    "Attribute",
+    "Chunk",
+    "Collection",
+    "Document",
+    "Embedding",
+    "EmbeddingModel",
+    "EvaluationRun",
+    "Feedback",
+    "Index",
+    "Judgment",
+    "Revision",
+    "Search",
+    "Worker",
+]

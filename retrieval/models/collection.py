@@ -1,0 +1,106 @@
+from typing import TYPE_CHECKING
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from retrieval.models.index import Index
+
+
+class CollectionQuerySet(models.QuerySet["Collection"]):
+    def alive(self) -> "CollectionQuerySet":
+        return self.filter(deleted_at=None)
+
+
+class Collection(models.Model):
+    """What people search: a set of documents that share chunking, model and settings."""
+
+    class Space(models.TextChoices):
+        COSINE = "cosine", _("cosine")
+        IP = "ip", _("inner product")
+        L2 = "l2", _("squared L2")
+
+    slug = models.SlugField(_("slug"), max_length=100, unique=True)
+    title = models.CharField(_("title"), max_length=200)
+    description = models.TextField(_("description"), blank=True)
+
+    embedding_model = models.ForeignKey(
+        "retrieval.EmbeddingModel", models.PROTECT, verbose_name=_("embedding model")
+    )
+    space = models.CharField(
+        _("distance space"), max_length=8, choices=Space, default=Space.COSINE
+    )
+    chunk_size = models.PositiveIntegerField(
+        _("chunk size"),
+        default=240,
+        validators=[MinValueValidator(16), MaxValueValidator(8192)],
+        help_text=_("Tokens of the embedding model, context included; cut to what it can read."),
+    )
+    chunk_overlap = models.PositiveIntegerField(
+        _("chunk overlap"), default=0, help_text=_("Tokens that neighbouring chunks share.")
+    )
+
+    default_top_k = models.PositiveIntegerField(
+        _("default top k"), default=4, validators=[MinValueValidator(1), MaxValueValidator(50)]
+    )
+    retrieval_settings = models.JSONField(
+        _("retrieval settings"),
+        default=dict,
+        blank=True,
+        help_text=_("What differs from the defaults: weights, thresholds."),
+    )
+    front_matter_schema = models.JSONField(_("front matter schema"), default=dict, blank=True)
+
+    live_index = models.ForeignKey(
+        "retrieval.Index",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+        verbose_name=_("live index"),
+    )
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+    deleted_at = models.DateTimeField(_("deleted at"), null=True, blank=True, editable=False)
+
+    objects = CollectionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("collection")
+        verbose_name_plural = _("collections")
+        ordering = ["slug"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(chunk_overlap__lt=models.F("chunk_size")),
+                name="collection_overlap_below_size",
+                violation_error_message=_("The overlap must be smaller than the chunk size."),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+    def open_first_index(self) -> "Index":
+        """Give a new collection the index that its documents go to."""
+        from retrieval.models.index import Index
+
+        index = Index.objects.create(
+            collection=self,
+            embedding_model=self.embedding_model,
+            space=self.space,
+            chunk_size=self.chunk_size,
+            chunk_overlap=self.chunk_overlap,
+            state=Index.State.LIVE,
+            live_at=timezone.now(),
+        )
+        self.live_index = index
+        self.save(update_fields=["live_index", "updated_at"])
+        return index
+
+    def tombstone(self) -> None:
+        """Hide from every search from this commit on; the worker cleans up behind."""
+        self.deleted_at = timezone.now()
+        self.save(update_fields=["deleted_at", "updated_at"])

@@ -1,0 +1,80 @@
+import uuid
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+#: Changes when the chunker would cut the same text differently.
+CHUNKER_VERSION = "1"
+
+
+def new_physical_name() -> str:
+    """A name that no earlier Chroma collection ever had, so a switch is never ambiguous."""
+    return f"kb-{uuid.uuid4().hex}"
+
+
+class IndexQuerySet(models.QuerySet["Index"]):
+    def active(self) -> "IndexQuerySet":
+        """Those that every change of a document must reach."""
+        return self.filter(state__in=[Index.State.LIVE, Index.State.BUILDING, Index.State.READY])
+
+
+class Index(models.Model):
+    """One physical Chroma collection of a Collection, with the settings it was built with."""
+
+    class State(models.TextChoices):
+        BUILDING = "building", _("building")
+        READY = "ready", _("ready")
+        LIVE = "live", _("live")
+        RETIRED = "retired", _("retired")
+        DAMAGED = "damaged", _("damaged")
+
+    collection = models.ForeignKey(
+        "retrieval.Collection", models.CASCADE, related_name="indexes", verbose_name=_("collection")
+    )
+    physical_name = models.CharField(
+        _("name in Chroma"), max_length=100, unique=True, default=new_physical_name, editable=False
+    )
+    embedding_model = models.ForeignKey(
+        "retrieval.EmbeddingModel", models.PROTECT, verbose_name=_("embedding model")
+    )
+    space = models.CharField(_("distance space"), max_length=8)
+    ef_construction = models.PositiveIntegerField("ef_construction", default=200)
+    ef_search = models.PositiveIntegerField("ef_search", default=100)
+    max_neighbors = models.PositiveIntegerField("max_neighbors", default=16)
+    chunk_size = models.PositiveIntegerField(_("chunk size"))
+    chunk_overlap = models.PositiveIntegerField(_("chunk overlap"))
+    state = models.CharField(
+        _("state"), max_length=16, choices=State, default=State.BUILDING, db_index=True
+    )
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    live_at = models.DateTimeField(_("live at"), null=True, blank=True)
+    retired_at = models.DateTimeField(_("retired at"), null=True, blank=True)
+    checked_at = models.DateTimeField(_("checked at"), null=True, blank=True)
+
+    objects = IndexQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("index")
+        verbose_name_plural = _("indexes")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["collection"],
+                condition=models.Q(state="live"),
+                name="one_live_index_per_collection",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.physical_name
+
+    @property
+    def chunking(self) -> str:
+        """Which cut of a text this index holds.
+
+        Indexes that differ only in space or HNSW parameters share their chunks; the model is
+        part of it because sizes are counted in its tokens.
+        """
+        return (
+            f"v{CHUNKER_VERSION}-m{self.embedding_model_id}"
+            f"-{self.chunk_size}-{self.chunk_overlap}"
+        )

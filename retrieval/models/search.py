@@ -1,0 +1,43 @@
+import uuid
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Search(models.Model):
+    """The log of one query: what was asked, what was answered, how long each stage took."""
+
+    class Confidence(models.TextChoices):
+        HIGH = "high", _("high")
+        LOW = "low", _("low")
+        NONE = "none", _("none")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    collection = models.ForeignKey(
+        "retrieval.Collection", models.CASCADE, verbose_name=_("collection")
+    )
+    query = models.TextField(_("question"))
+    channel = models.CharField(_("channel"), max_length=32)
+    top_k = models.PositiveIntegerField("top k")
+    filter = models.JSONField(_("filter"), default=dict, blank=True)
+    #: chunk_id, document_id, rank, score per hit
+    results = models.JSONField(_("results"), default=list, blank=True)
+    result_count = models.PositiveIntegerField(_("results"), default=0)
+    top_score = models.FloatField(_("best score"), null=True, blank=True)
+    confidence = models.CharField(_("confidence"), max_length=8, choices=Confidence)
+    degraded = models.CharField(_("degraded"), max_length=64, blank=True)
+    #: milliseconds by stage
+    timings = models.JSONField(_("milliseconds by stage"), default=dict, blank=True)
+    total_ms = models.FloatField(_("milliseconds"), default=0)
+    created_at = models.DateTimeField(_("asked at"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("search")
+        verbose_name_plural = _("searches")
+        indexes = [
+            models.Index(fields=["-created_at"], name="search_recent"),
+            models.Index(fields=["collection", "-created_at"], name="search_by_collection"),
+        ]
+
+    def __str__(self) -> str:
+        return self.query[:80]
