@@ -1,0 +1,22 @@
+"""What every embedder can do, whatever runs it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+Vectors = NDArray[np.float32]
+
+
+class Embedder(Protocol):
+    dimension: int
+    max_tokens: int
+    tokenizer: Tokenizer
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Documents → vectors, float32 of shape (len(texts), dimension), in the same order."""
+
+    def embed_query(self, text: str) -> Vectors:
+        """A question → one vector, float32 of shape (dimension,)."""

@@ -1,0 +1,69 @@
+"""Serves an exported model with onnxruntime and tokenizers: no torch in the process."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+from retrieval.embedding.base import Vectors
+from retrieval.embedding.bundle import Bundle
+from retrieval.exceptions import EmbeddingError, ModelUnusable
+
+#: Texts per run of the graph: more gains nothing on a CPU and costs memory.
+BATCH_SIZE = 32
+
+
+class OnnxEmbedder:
+    """One graph: tokens in, pooled and normalised sentence vectors out. Thread-safe."""
+
+    def __init__(self, bundle: Bundle, threads: int) -> None:
+        self.dimension = bundle.dimension
+        self.max_tokens = bundle.max_tokens
+        self._prompts = (bundle.query_prompt, bundle.document_prompt)
+        self.tokenizer = Tokenizer.from_file(str(bundle.tokenizer_path))
+        self.tokenizer.enable_truncation(max_length=bundle.max_tokens)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # Threads that spin between runs would take the core from the chunker beside them.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(bundle.onnx_path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base class
+            raise ModelUnusable(
+                f"The prepared model in {bundle.folder} cannot be loaded ({error}). "
+                "Delete that folder and run: manage.py prepare_model"
+            ) from error
+        self._inputs = [item.name for item in self._session.get_inputs()]
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        return self._embed([self._prompts[1] + text for text in texts])
+
+    def embed_query(self, text: str) -> Vectors:
+        vectors: Vectors = self._embed([self._prompts[0] + text])[0]
+        return vectors
+
+    def _embed(self, texts: Sequence[str]) -> Vectors:
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        encodings = self.tokenizer.encode_batch(list(texts))
+        # Neighbours of like length share a batch, so that little of it is padding.
+        order = sorted(range(len(texts)), key=lambda number: len(encodings[number].ids))
+        for begin in range(0, len(order), BATCH_SIZE):
+            rows = order[begin : begin + BATCH_SIZE]
+            longest = max(len(encodings[rows[-1]].ids), 1)
+            feed = {name: np.zeros((len(rows), longest), dtype=np.int64) for name in self._inputs}
+            for line, number in enumerate(rows):
+                encoding = encodings[number]
+                length = len(encoding.ids)
+                feed["input_ids"][line, :length] = encoding.ids
+                feed["attention_mask"][line, :length] = 1
+                if "token_type_ids" in feed:
+                    feed["token_type_ids"][line, :length] = encoding.type_ids
+            vectors[rows] = self._session.run(None, feed)[0]
+        if not np.isfinite(vectors).all():
+            raise EmbeddingError("The embedding model returned numbers that are not finite.")
+        return vectors

@@ -1,0 +1,256 @@
+"""The only module that imports chromadb.
+
+Chroma holds ids, vectors and a hash each, nothing else: texts and filters live in the
+database. Every error of the client, of httpx and of the server becomes one of ours.
+"""
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import chromadb  # noqa: TID251 - this is the room for it
+import httpx
+import numpy as np
+from chromadb.api import ClientAPI  # noqa: TID251
+from chromadb.api.models.Collection import Collection  # noqa: TID251
+from chromadb.config import Settings  # noqa: TID251
+from chromadb.errors import (  # noqa: TID251
+    ChromaError,
+    InvalidArgumentError,
+    InvalidDimensionException,
+    NotFoundError,
+)
+from numpy.typing import NDArray
+
+from retrieval.exceptions import (
+    DimensionMismatch,
+    VectorCollectionMissing,
+    VectorStoreError,
+    VectorStoreUnavailable,
+)
+from retrieval.types import DenseCandidate
+
+logger = logging.getLogger(__name__)
+
+#: Records per write and ids per read. The server takes 5461 in a batch and fails with "too
+#: many SQL variables" far above; smaller batches keep each request short.
+WRITE_BATCH = 500
+READ_BATCH = 5000
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class VectorSpace:
+    """How a physical collection measures and connects its vectors."""
+
+    space: str  #: cosine, ip or l2
+    ef_construction: int
+    ef_search: int
+    max_neighbors: int
+
+
+@dataclass(frozen=True, slots=True)
+class VectorRecord:
+    id: str
+    hash: str  #: of the embedded text, to recognise a stale vector
+    vector: NDArray[np.float32]
+
+
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+@contextmanager
+def translated_errors(name: str = "") -> Iterator[None]:
+    """Turn what chromadb raises into our errors, each with a sentence."""
+    try:
+        yield
+    except NotFoundError as error:
+        raise VectorCollectionMissing(
+            f"Chroma does not hold the index {name}; the worker rebuilds it from the database."
+        ) from error
+    except (InvalidDimensionException, InvalidArgumentError) as error:
+        if "dimension" in str(error).lower():
+            raise DimensionMismatch(f"Chroma refused vectors of this dimension: {error}") from error
+        raise VectorStoreError(f"Chroma refused the request: {error}") from error
+    except ChromaError as error:
+        # "does not exist" also comes as a plain InternalError while a collection is dropped.
+        if "does not exist" in str(error):
+            raise VectorCollectionMissing(f"Chroma does not hold the index {name}.") from error
+        raise VectorStoreError(f"Chroma reported an error: {error}") from error
+    except (httpx.HTTPError, OSError) as error:
+        raise VectorStoreUnavailable(
+            f"Chroma does not answer ({type(error).__name__}). It is asked again by itself."
+        ) from error
+    except ValueError as error:
+        raise VectorStoreError(f"The Chroma client refused the request: {error}") from error
+
+
+class VectorStore:
+    """One Chroma server. Connects on first use; safe to share between threads."""
+
+    def __init__(self, url: str, *, timeout: float, token: str = "") -> None:
+        """`timeout` in seconds, for every single request."""
+        self._url = url
+        self._timeout = timeout
+        self._token = token
+        self._client: ClientAPI | None = None
+        self._collections: dict[str, Collection] = {}
+        self._lock = threading.Lock()
+
+    def _connect(self) -> ClientAPI:
+        with self._lock:
+            if self._client is None:
+                self._client = self._build_client()
+            return self._client
+
+    def _build_client(self) -> ClientAPI:
+        """The constructor does I/O without a timeout, so the server is asked first."""
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        # trust_env: a proxy for the outside world must not come between us and Chroma.
+        with httpx.Client(timeout=self._timeout, headers=headers, trust_env=False) as probe:
+            response = probe.get(f"{self._url}/api/v2/heartbeat")
+            if response.status_code != 200:
+                raise VectorStoreUnavailable(
+                    f"Chroma at {self._url} answered {response.status_code}. "
+                    "Check KBADMIN_CHROMA_URL and KBADMIN_CHROMA_TOKEN."
+                )
+        parts = urlsplit(self._url)
+        ssl = parts.scheme == "https"
+        try:
+            client = chromadb.HttpClient(
+                host=self._url if parts.path else str(parts.hostname),
+                port=parts.port or (443 if ssl else 80),
+                ssl=ssl,
+                headers=headers,
+                settings=Settings(anonymized_telemetry=False),
+            )
+        except ValueError as error:
+            # The constructor's way to say that the server went away or a proxy refused.
+            raise VectorStoreUnavailable(f"Chroma cannot be reached: {error}") from error
+        server: Any = client._server  # type: ignore[attr-defined]
+        # chromadb builds its HTTP client with timeout=None; a hung server would hold a search.
+        server._session.close()
+        server._session = httpx.Client(
+            timeout=self._timeout,
+            headers=server._session.headers,
+            limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
+            trust_env=False,
+        )
+        return client
+
+    def _collection(self, name: str) -> Collection:
+        client = self._connect()
+        collection = self._collections.get(name)
+        if collection is None:
+            collection = client.get_collection(name, embedding_function=None)
+            self._collections[name] = collection
+        return collection
+
+    @contextmanager
+    def _using(self, name: str) -> Iterator[Collection]:
+        """A physical collection by name; its id is looked up anew after it was replaced."""
+        try:
+            with translated_errors(name):
+                yield self._collection(name)
+        except VectorStoreError:
+            self._collections.pop(name, None)
+            raise
+
+    def ensure(self, name: str, space: VectorSpace) -> bool:
+        """Make the physical collection if it is not there; returns whether it was made."""
+        with translated_errors(name):
+            client = self._connect()
+            if name in self._collections:
+                return False
+            try:
+                self._collections[name] = client.get_collection(name, embedding_function=None)
+            except NotFoundError:
+                self._collections[name] = client.create_collection(
+                    name,
+                    configuration={
+                        "hnsw": {
+                            "space": space.space,
+                            "ef_construction": space.ef_construction,
+                            "ef_search": space.ef_search,
+                            "max_neighbors": space.max_neighbors,
+                        }
+                    },
+                    embedding_function=None,
+                )
+                return True
+            return False
+
+    def forget(self, name: str) -> None:
+        """Look the collection up anew on its next use."""
+        self._collections.pop(name, None)
+
+    def drop(self, name: str) -> None:
+        """Delete a physical collection; one that is not there is no error."""
+        self._collections.pop(name, None)
+        try:
+            with translated_errors(name):
+                self._connect().delete_collection(name)
+        except VectorCollectionMissing:
+            logger.debug("index %s was already gone from Chroma", name)
+
+    def replace(self, name: str, records: Sequence[VectorRecord]) -> None:
+        """Write records, in place of any with the same ids.
+
+        Delete and add: `upsert` costs three times as much, and `add` silently keeps the old.
+        """
+        with self._using(name) as collection:
+            for batch in batches(records, WRITE_BATCH):
+                ids = [record.id for record in batch]
+                collection.delete(ids=ids)
+                collection.add(
+                    ids=ids,
+                    embeddings=np.stack([record.vector for record in batch]),
+                    metadatas=[{"hash": record.hash} for record in batch],
+                )
+
+    def delete(self, name: str, ids: Sequence[str]) -> None:
+        """Delete records; ids that are not there are no error."""
+        with self._using(name) as collection:
+            for batch in batches(ids, WRITE_BATCH):
+                collection.delete(ids=batch)
+
+    def count(self, name: str) -> int:
+        with self._using(name) as collection:
+            return int(collection.count())
+
+    def hashes(self, name: str) -> Mapping[str, str]:
+        """Id → hash of every record."""
+        found: dict[str, str] = {}
+        with self._using(name) as collection:
+            while True:
+                page = collection.get(limit=READ_BATCH, offset=len(found), include=["metadatas"])
+                for id_, metadata in zip(page["ids"], page["metadatas"] or [], strict=True):
+                    found[id_] = str((metadata or {}).get("hash", ""))
+                if len(page["ids"]) < READ_BATCH:
+                    return found
+
+    def query(self, name: str, vector: NDArray[np.float32], k: int) -> list[DenseCandidate]:
+        """The k nearest records of a vector of shape (dimension,), nearest first."""
+        with self._using(name) as collection:
+            answer = collection.query(
+                query_embeddings=[vector], n_results=k, include=["distances"]
+            )
+        ids, distances = answer["ids"][0], (answer["distances"] or [[]])[0]
+        return [
+            DenseCandidate(chunk_id=int(id_), distance=float(distance))
+            for id_, distance in zip(ids, distances, strict=True)
+        ]
+
+    def heartbeat(self) -> None:
+        """Raises VectorStoreUnavailable if the server does not answer."""
+        with translated_errors():
+            self._connect().heartbeat()
