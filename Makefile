@@ -1,0 +1,50 @@
+# kbadmin. `make run` is all a fresh clone needs; `make` alone lists the rest.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# What `check --deploy` asks about is what a server behind TLS has.
+DEPLOY_ENV := KBADMIN_PUBLIC_URL=https://kb.example.org KBADMIN_DATA_DIR=build/check
+TEMPLATES = $(shell find templates -name '*.html' 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format clean python
+
+help: ## List these targets
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+		printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+python:
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+		echo "$(PYTHON) was not found; install Python 3.11 or newer, or name it: make run PYTHON=python3.12" >&2; \
+		exit 1; }
+
+run: python ## Install what is missing and run kbadmin until Ctrl-C
+	@$(PYTHON) deploy/install.py && exec $(BIN)/python manage.py start
+
+test: python ## Run every check and every test
+	@$(PYTHON) deploy/install.py --dev
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest
+
+lint: ## Check style, types, migrations, settings and templates
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(DEPLOY_ENV) $(BIN)/python manage.py check --deploy --fail-level WARNING
+ifneq ($(TEMPLATES),)
+	$(BIN)/djhtml --check $(TEMPLATES)
+	$(BIN)/djade --check $(TEMPLATES)
+endif
+
+format: ## Rewrite code and templates in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+ifneq ($(TEMPLATES),)
+	-$(BIN)/djhtml $(TEMPLATES)
+	-$(BIN)/djade $(TEMPLATES)
+endif
+
+clean: ## Delete .venv and caches; the data folder stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,30 @@
+"""gunicorn: a few processes, each with threads, on the address that the settings name.
+
+Read by `gunicorn --config deploy/gunicorn.conf.py kbadmin.wsgi`, from the folder of manage.py.
+"""
+
+from pathlib import Path
+
+from kbadmin import settings
+
+host = f"[{settings.HOST}]" if ":" in settings.HOST else settings.HOST
+bind = [f"{host}:{settings.PORT}"]
+workers = settings.WEB_CONCURRENCY
+worker_class = "gthread"
+threads = 8
+
+# A thread that works long keeps nobody else waiting; this is for a process that hangs.
+timeout = 120
+# Below what the supervisor waits before it uses force.
+graceful_timeout = 10
+keepalive = 5
+
+# Each process loads the application itself: the embedder's threads do not survive a fork.
+preload_app = False
+# The heartbeat file must not wait for a slow disk.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+# A socket for remote control, which nothing here uses, in the home folder of the user.
+control_socket_disable = True
+# Uploads are limited by the application; headers are not its to read.
+accesslog = None
+loglevel = "warning"

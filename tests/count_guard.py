@@ -1,0 +1,91 @@
+"""Fails a run of the whole suite in which fewer tests ran than there are.
+
+A test that is skipped, deselected or no longer collected looks like success. The number that
+has to run is written in tests/expected_count and only ever raised by hand. Tests marked
+`shared` are counted apart: without the data they need they are left out, and it is said so.
+"""
+
+from pathlib import Path
+
+import pytest
+
+EXPECTED = Path(__file__).with_name("expected_count")
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared"
+KINDS = ("tests", "shared")
+
+
+def read_expected(path: Path) -> dict[str, int]:
+    """Two lines, `tests N` and `shared N`; a missing line is 0."""
+    pairs = (line.split() for line in path.read_text().splitlines() if line.strip())
+    return {kind: 0 for kind in KINDS} | {kind: int(number) for kind, number in pairs}
+
+
+class CountGuard:
+    def __init__(
+        self,
+        config: pytest.Config,
+        expected: Path = EXPECTED,
+        shared_data: Path = SHARED_DATA,
+    ) -> None:
+        self.config = config
+        self.expected = expected
+        self.has_shared_data = shared_data.is_dir()
+        self.shared: set[str] = set()
+        self.left_out = 0
+        self.ran: set[str] = set()
+        self.lines: list[str] = []
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        shared = [item for item in items if item.get_closest_marker("shared")]
+        self.shared = {item.nodeid for item in shared}
+        if shared and not self.has_shared_data:
+            self.left_out = len(shared)
+            self.config.hook.pytest_deselected(items=shared)
+            items[:] = [item for item in items if item.nodeid not in self.shared]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        # An expected failure reports as skipped, but it ran.
+        if report.when == "call" and (not report.skipped or hasattr(report, "wasxfail")):
+            self.ran.add(report.nodeid)
+
+    def is_whole_suite(self) -> bool:
+        option = self.config.option
+        narrowed = ("keyword", "markexpr", "lf", "deselect", "ignore", "ignore_glob", "collectonly")
+        return (
+            self.config.args_source == pytest.Config.ArgsSource.TESTPATHS
+            and not any(getattr(option, name, None) for name in narrowed)
+            and not getattr(option, "stepwise", False)
+        )
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.left_out:
+            self.lines.append(
+                f"LEFT OUT: {self.left_out} tests need evaluation data, which is not here"
+            )
+        if not self.is_whole_suite():
+            return
+        counted = {"tests": len(self.ran - self.shared), "shared": len(self.ran & self.shared)}
+        for kind, number in read_expected(self.expected).items():
+            if kind == "shared" and not self.has_shared_data:
+                continue
+            if counted[kind] < number:
+                self.lines.append(
+                    f"FAILED: {counted[kind]} {kind} ran, {self.expected.name} says {number}"
+                )
+                if session.exitstatus == pytest.ExitCode.OK:
+                    session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            elif counted[kind] > number:
+                self.lines.append(
+                    f"{counted[kind]} {kind} ran, more than the {number} that are expected: "
+                    f"write `{kind} {counted[kind]}` into tests/{self.expected.name}"
+                )
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.lines:
+            terminalreporter.section("number of tests")
+            for line in self.lines:
+                terminalreporter.line(line)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(CountGuard(config), "count-guard")
