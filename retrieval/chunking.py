@@ -64,8 +64,7 @@ class Chunker:
                 continue  # its words are in the heading path of the chunk that follows
             enclosing = bisect_right(starts, start)
             path = paths[enclosing - 1] if enclosing else ()
-            context = self._fit(context_of(title, path))
-            embedding_text = _with_context(context, piece)
+            embedding_text = self.embedding_text(title, path, piece)
             slices.append(
                 ChunkSlice(
                     order=len(slices),
@@ -78,6 +77,15 @@ class Chunker:
                 )
             )
         return slices
+
+    def embedding_text(self, title: str, path: tuple[str, ...], piece: str) -> str:
+        """What the model reads of a piece: title and headings above it, within their share.
+
+        A piece that opens with its own heading needs it no second time.
+        """
+        context = self._fit(context_of(title, path))
+        opening = plain(piece.lstrip("# \n").split("\n", 1)[0])
+        return piece if not context or opening == context else f"{context}\n\n{piece}"
 
     def _splitter(self, capacity: int) -> MarkdownSplitter:
         if capacity not in self._splitters:
@@ -135,12 +143,6 @@ def context_of(title: str, path: tuple[str, ...]) -> str:
     """What a chunk is about, for the model: title and headings, each once."""
     parts = [part for part in (title, *path) if part]
     return " > ".join(dict.fromkeys(parts))
-
-
-def _with_context(context: str, piece: str) -> str:
-    """A piece below its context; a piece that opens with it needs it no second time."""
-    opening = plain(piece.lstrip("# \n").split("\n", 1)[0])
-    return piece if not context or opening == context else f"{context}\n\n{piece}"
 
 
 def _is_only_headings(

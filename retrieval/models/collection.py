@@ -29,9 +29,7 @@ class Collection(models.Model):
     embedding_model = models.ForeignKey(
         "retrieval.EmbeddingModel", models.PROTECT, verbose_name=_("embedding model")
     )
-    space = models.CharField(
-        _("distance space"), max_length=8, choices=Space, default=Space.COSINE
-    )
+    space = models.CharField(_("distance space"), max_length=8, choices=Space, default=Space.COSINE)
     chunk_size = models.PositiveIntegerField(
         _("chunk size"),
         default=240,
@@ -101,6 +99,10 @@ class Collection(models.Model):
         return index
 
     def tombstone(self) -> None:
-        """Hide from every search from this commit on; the worker cleans up behind."""
+        """Hide from every search from this commit on; the worker cleans up behind.
+
+        The slug is given free, so that a new collection can have it at once.
+        """
         self.deleted_at = timezone.now()
-        self.save(update_fields=["deleted_at", "updated_at"])
+        self.slug = f"{self.slug[:60]}-deleted-{self.pk}"
+        self.save(update_fields=["deleted_at", "slug", "updated_at"])

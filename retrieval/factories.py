@@ -1,0 +1,88 @@
+"""Where settings and rows meet the adapters, which know neither. One of each per process.
+
+chromadb and onnxruntime are imported on first use, so that a command that needs neither
+starts in a fraction of a second.
+"""
+
+import threading
+from functools import cache
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from retrieval.exceptions import ModelNotReady
+from retrieval.models import EmbeddingModel, Index
+
+if TYPE_CHECKING:
+    from retrieval.chunking import Chunker
+    from retrieval.embedding import Embedder
+    from retrieval.vector_store import VectorStore
+
+_embedders: dict[int, "Embedder"] = {}
+_loading = threading.Lock()
+
+
+@cache
+def vector_store() -> "VectorStore":
+    """For writes and checks, which wait for Chroma to persist."""
+    from retrieval.vector_store import VectorStore
+
+    return VectorStore(
+        settings.CHROMA_URL, timeout=settings.CHROMA_WRITE_TIMEOUT, token=settings.CHROMA_TOKEN
+    )
+
+
+@cache
+def query_store() -> "VectorStore":
+    """For searches, which rather answer from words alone than wait."""
+    from retrieval.vector_store import VectorStore
+
+    return VectorStore(
+        settings.CHROMA_URL, timeout=settings.CHROMA_QUERY_TIMEOUT, token=settings.CHROMA_TOKEN
+    )
+
+
+def embedder_for(model: EmbeddingModel) -> "Embedder":
+    """The embedder of a model row.
+
+    Raises ModelNotReady if it was not prepared on this machine or in another revision.
+    """
+    embedder = _embedders.get(model.pk)
+    if embedder is not None:
+        return embedder
+    from retrieval import embedding
+
+    with _loading:
+        if model.pk not in _embedders:
+            bundle = embedding.find(settings.MODEL_DIR, model.name)
+            if bundle is None or (bundle.revision, bundle.runtime) != (
+                model.revision,
+                model.runtime,
+            ):
+                raise ModelNotReady(
+                    f"The embedding model {model.name} is not prepared in {settings.MODEL_DIR}. "
+                    f"Run: manage.py prepare_model --model {model.name}"
+                )
+            _embedders[model.pk] = embedding.load(bundle, settings.EMBEDDING_THREADS)
+        return _embedders[model.pk]
+
+
+def chunker_for(index: Index) -> "Chunker":
+    """The chunker with the settings and the tokens of an index. Raises ModelNotReady."""
+    return _chunker(index.embedding_model_id, index.chunk_size, index.chunk_overlap)
+
+
+@cache
+def _chunker(model_id: int, size: int, overlap: int) -> "Chunker":
+    from retrieval.chunking import Chunker
+
+    embedder = embedder_for(EmbeddingModel.objects.get(pk=model_id))
+    return Chunker(embedder.tokenizer, size=size, overlap=overlap, max_tokens=embedder.max_tokens)
+
+
+def reset() -> None:
+    """Forget everything that was built; tests change settings."""
+    vector_store.cache_clear()
+    query_store.cache_clear()
+    _chunker.cache_clear()
+    _embedders.clear()

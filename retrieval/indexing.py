@@ -1,0 +1,370 @@
+"""Accepted revisions → chunks, embeddings, word index, vectors, live.
+
+A batch is worked on across documents, so that texts of like length are embedded together.
+Slow work (parsing, embedding, Chroma) happens outside transactions; each write is short, and
+checks that the revision is still held, so a worker that was thought dead cannot harm.
+Everything may be repeated after a kill: rows that are there are found by their hashes.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from retrieval.embeddings import Vectors, embeddings_of
+from retrieval.exceptions import KnowledgeBaseError, ModelNotReady
+from retrieval.factories import chunker_for, vector_store
+from retrieval.hashing import text_hash
+from retrieval.lexical import lexical_index
+from retrieval.models import Attribute, Chunk, Document, EmbeddingModel, Index, Revision
+from retrieval.parsers import parse
+from retrieval.sync import delete_vectors, send_chunks
+from retrieval.types import ChunkSlice, LexicalEntry, MetadataValue, ParsedDocument
+
+logger = logging.getLogger(__name__)
+
+#: Documents in one batch, and the bytes after which a batch is full.
+BATCH_DOCUMENTS = 32
+BATCH_BYTES = 16 * 1024 * 1024
+LONGEST_DELAY = 60.0
+MAX_ATTEMPTS_SHIFT = 6
+
+
+@dataclass(slots=True)
+class Work:
+    """One revision on its way through a batch."""
+
+    revision: Revision
+    parsed: ParsedDocument | None = None
+    #: by chunking: an index that shares it shares the slices
+    slices: dict[str, list[ChunkSlice]] = field(default_factory=dict)
+    chunks: dict[str, list[Chunk]] = field(default_factory=dict)
+
+
+class UnexpectedFailure(KnowledgeBaseError):
+    """Something that nobody foresaw went wrong with this one document."""
+
+    code = "internal_error"
+
+
+def claim(owner: str) -> list[Revision]:
+    """Take the next revisions that wait, with a lease."""
+    now = timezone.now()
+    with transaction.atomic():
+        waiting = (
+            Revision.objects.claimable(now)
+            .select_related("document__collection")
+            .defer("text", "metadata")
+            .order_by("pk")
+        )
+        if connection.features.has_select_for_update_skip_locked:
+            waiting = waiting.select_for_update(skip_locked=True, of=("self",))
+        taken: list[Revision] = []
+        size = 0
+        for revision in waiting[:BATCH_DOCUMENTS]:
+            if taken and size + revision.size > BATCH_BYTES:
+                break
+            taken.append(revision)
+            size += revision.size
+        Revision.objects.filter(pk__in=[revision.pk for revision in taken]).update(
+            state=Revision.State.PARSING,
+            state_at=now,
+            lease_owner=owner,
+            lease_until=now + timedelta(seconds=settings.LEASE_SECONDS),
+        )
+    return taken
+
+
+def process(owner: str, revisions: list[Revision]) -> int:
+    """Index a batch that `owner` has claimed; returns how many revisions are finished.
+
+    A failure of one document is written on its row and does not touch the others; a failure
+    of a part that all need puts the rest back into the queue, due a little later.
+    """
+    try:
+        return _process(owner, revisions)
+    except KnowledgeBaseError as error:
+        attempts = max((revision.attempts for revision in revisions), default=0)
+        delay = min(2.0 ** min(attempts, MAX_ATTEMPTS_SHIFT), LONGEST_DELAY)
+        logger.warning("%s; trying again in %.0f s", error.message, delay)
+        mine = Revision.objects.filter(pk__in=[revision.pk for revision in revisions])
+        mine.postpone(owner, error, delay)
+        return 0
+
+
+def _process(owner: str, revisions: list[Revision]) -> int:
+    batch = [Work(revision) for revision in revisions]
+    total = len(batch)
+    batch = [work for work in batch if _parse(owner, work)]
+    _advance(owner, batch, Revision.State.CHUNKING)
+    indexes = _active_indexes(batch)
+    batch = [work for work in batch if _chunk(owner, work, indexes[work_collection(work)])]
+    _advance(owner, batch, Revision.State.EMBEDDING)
+    vectors = _embed(batch, indexes)
+    _write(owner, batch)
+    _send(batch, indexes, vectors)
+    _go_live(owner, batch)
+    return total
+
+
+def work_collection(work: Work) -> int:
+    return work.revision.document.collection_id
+
+
+def _advance(owner: str, batch: list[Work], state: Revision.State) -> None:
+    Revision.objects.filter(pk__in=[work.revision.pk for work in batch]).advance(owner, state)
+
+
+def _active_indexes(batch: list[Work]) -> dict[int, list[Index]]:
+    indexes: dict[int, list[Index]] = defaultdict(list)
+    for index in (
+        Index.objects.active()
+        .filter(collection__in={work_collection(work) for work in batch})
+        .select_related("embedding_model")
+    ):
+        indexes[index.collection_id].append(index)
+    return indexes
+
+
+def _parse(owner: str, work: Work) -> bool:
+    """Read the original; False if there is nothing more to do for this revision."""
+    revision = work.revision
+    try:
+        with revision.original.open("rb") as file:
+            data = file.read()
+        work.parsed = parse(revision.filename, data)
+    except KnowledgeBaseError as error:
+        revision.fail(owner, error)
+        return False
+    except FileNotFoundError:
+        revision.fail(
+            owner,
+            UnexpectedFailure(
+                "The original file is missing from the data folder. Upload it again."
+            ),
+        )
+        return False
+    except Exception as error:
+        # A parser that breaks on one file must not stop the worker for all the others.
+        logger.exception("parsing %s failed", revision)
+        revision.fail(
+            owner,
+            UnexpectedFailure(f"Reading this file broke the parser ({type(error).__name__})."),
+        )
+        return False
+    revision.title = work.parsed.title
+    revision.text = work.parsed.text
+    revision.metadata = work.parsed.metadata
+    if not work.parsed.published:
+        _skip_draft(owner, work)
+        return False
+    return True
+
+
+@transaction.atomic
+def _skip_draft(owner: str, work: Work) -> None:
+    """A draft is kept, and kept out of search; so is what it replaces."""
+    revision, now = work.revision, timezone.now()
+    held = Revision.objects.filter(pk=revision.pk).held_by(owner)
+    if not held.update(
+        state=Revision.State.SKIPPED,
+        state_at=now,
+        failure_code="draft",
+        failure_message="The front matter says draft: it is not searched.",
+        title=revision.title,
+        text=revision.text,
+        metadata=revision.metadata,
+        lease_owner="",
+        lease_until=None,
+    ):
+        return
+    document = Document.objects.select_for_update().get(pk=revision.document_id)
+    Revision.objects.filter(pk=document.live_revision_id).retire(now)
+    document.live_revision = None
+    document.title = revision.title
+    document.save(update_fields=["live_revision", "title", "updated_at"])
+
+
+def _chunk(owner: str, work: Work, indexes: list[Index]) -> bool:
+    """Cut the text once for each chunking that an active index uses."""
+    revision = work.revision
+    try:
+        for index in indexes:
+            if index.chunking not in work.slices:
+                work.slices[index.chunking] = chunker_for(index).split(
+                    revision.text, revision.title
+                )
+    except ModelNotReady:
+        raise
+    except Exception as error:
+        logger.exception("chunking %s failed", revision)
+        revision.fail(
+            owner, UnexpectedFailure(f"Cutting this text failed ({type(error).__name__}).")
+        )
+        return False
+    return True
+
+
+def _embed(batch: list[Work], indexes: dict[int, list[Index]]) -> dict[int, Vectors]:
+    """Vectors by model and text hash for everything in the batch; known ones are looked up."""
+    wanted: dict[EmbeddingModel, dict[str, str]] = defaultdict(dict)
+    for work in batch:
+        for index in indexes[work_collection(work)]:
+            texts = wanted[index.embedding_model]
+            for piece in work.slices[index.chunking]:
+                texts[text_hash(piece.embedding_text)] = piece.embedding_text
+    return {model.pk: embeddings_of(model, texts) for model, texts in wanted.items()}
+
+
+@transaction.atomic
+def _write(owner: str, batch: list[Work]) -> None:
+    """Chunks and lexical rows of all revisions that are still held, in one transaction."""
+    held = _held(owner, batch)
+    lexical = lexical_index()
+    for work in batch:
+        revision = work.revision
+        if revision.pk not in held:
+            work.slices.clear()
+            continue
+        Revision.objects.filter(pk=revision.pk).update(
+            title=revision.title, text=revision.text, metadata=revision.metadata
+        )
+        existing: dict[str, list[Chunk]] = defaultdict(list)
+        for chunk in revision.chunks.order_by("order"):
+            existing[chunk.chunking].append(chunk)
+        for chunking, slices in work.slices.items():
+            fresh = [_chunk_row(revision, chunking, piece) for piece in slices]
+            before = existing.pop(chunking, [])
+            if [_identity(chunk) for chunk in before] == [_identity(chunk) for chunk in fresh]:
+                work.chunks[chunking] = before  # written by a run that was cut short
+                continue
+            _forget(lexical_rows=before)
+            work.chunks[chunking] = Chunk.objects.bulk_create(fresh)
+            lexical.add(
+                revision.document.collection_id,
+                [
+                    LexicalEntry(
+                        chunk_id=chunk.pk,
+                        title=revision.title,
+                        headings=" ".join(chunk.heading_path),
+                        body=chunk.text,
+                    )
+                    for chunk in work.chunks[chunking]
+                ],
+            )
+        for left_over in existing.values():
+            _forget(lexical_rows=left_over)
+    Revision.objects.filter(pk__in=held).advance(owner, Revision.State.SYNCING)
+
+
+def _forget(lexical_rows: list[Chunk]) -> None:
+    """Drop chunk rows of an earlier attempt; their vectors, if any, are drift to be repaired."""
+    ids = [chunk.pk for chunk in lexical_rows]
+    lexical_index().remove(ids)
+    Chunk.objects.filter(pk__in=ids).delete()
+
+
+def _chunk_row(revision: Revision, chunking: str, piece: ChunkSlice) -> Chunk:
+    return Chunk(
+        document_id=revision.document_id,
+        revision=revision,
+        chunking=chunking,
+        order=piece.order,
+        start=piece.start,
+        end=piece.end,
+        heading_path=list(piece.heading_path),
+        text=piece.text,
+        token_count=piece.token_count,
+        text_hash=text_hash(piece.embedding_text),
+    )
+
+
+def _identity(chunk: Chunk) -> tuple[int, int, int, str]:
+    return chunk.order, chunk.start, chunk.end, chunk.text_hash
+
+
+def _send(batch: list[Work], indexes: dict[int, list[Index]], vectors: dict[int, Vectors]) -> None:
+    """Vectors into every active index."""
+    by_index: dict[int, list[Chunk]] = defaultdict(list)
+    known = {index.pk: index for group in indexes.values() for index in group}
+    for work in batch:
+        for index in indexes[work_collection(work)]:
+            by_index[index.pk] += work.chunks.get(index.chunking, [])
+    for pk, chunks in by_index.items():
+        index = known[pk]
+        send_chunks(vector_store(), index, chunks, vectors[index.embedding_model_id])
+
+
+@transaction.atomic
+def _go_live(owner: str, batch: list[Work]) -> None:
+    """Each revision takes its predecessor's place in one step."""
+    held = _held(owner, batch)
+    now = timezone.now()
+    for work in batch:
+        revision = work.revision
+        if revision.pk not in held:
+            continue
+        document = Document.objects.select_for_update().get(pk=revision.document_id)
+        previous = document.live_revision_id
+        document.live_revision = revision
+        document.title = revision.title
+        document.save(update_fields=["live_revision", "title", "updated_at"])
+        document.attributes.all().delete()
+        Attribute.objects.bulk_create(_attributes(document, revision.metadata))
+        if previous and previous != revision.pk:
+            Revision.objects.filter(pk=previous).retire(now)
+    Revision.objects.filter(pk__in=held).update(
+        state=Revision.State.INDEXED,
+        state_at=now,
+        indexed_at=now,
+        retired_at=None,
+        failure_code="",
+        failure_message="",
+        lease_owner="",
+        lease_until=None,
+    )
+
+
+def _held(owner: str, batch: list[Work]) -> set[int]:
+    """Which of the batch `owner` still holds, locked until the transaction ends."""
+    rows = Revision.objects.filter(pk__in=[work.revision.pk for work in batch]).held_by(owner)
+    return set(rows.select_for_update().values_list("pk", flat=True))
+
+
+def _attributes(document: Document, metadata: dict[str, MetadataValue]) -> Iterator[Attribute]:
+    for key, value in metadata.items():
+        for item in value if isinstance(value, list) else [value]:
+            number = float(item) if isinstance(item, bool | int | float) else None
+            string = str(item).lower() if isinstance(item, bool) else str(item)
+            yield Attribute(document=document, key=key[:100], string=string[:500], number=number)
+
+
+def clean_up(limit: int = 50) -> int:
+    """Take retired revisions out of Chroma and the lexical index; returns how many.
+
+    Search has not returned them since they were retired (law 2): this only frees the space.
+    """
+    revisions = list(
+        Revision.objects.awaiting_cleanup()
+        .select_related("document")
+        .only("pk", "document__collection_id")
+        .order_by("retired_at")[:limit]
+    )
+    by_collection: dict[int, list[Revision]] = defaultdict(list)
+    for revision in revisions:
+        by_collection[revision.document.collection_id].append(revision)
+    for collection_id, group in by_collection.items():
+        chunk_ids = list(Chunk.objects.filter(revision__in=group).values_list("pk", flat=True))
+        delete_vectors(vector_store(), collection_id, chunk_ids)
+        with transaction.atomic():
+            lexical_index().remove(chunk_ids)
+            Chunk.objects.filter(pk__in=chunk_ids).delete()
+            Revision.objects.filter(pk__in=[revision.pk for revision in group]).update(
+                cleaned_at=timezone.now()
+            )
+    return len(revisions)

@@ -1,0 +1,38 @@
+"""Word search: BM25 over the same database that holds the chunks, in the same transaction.
+
+`SqliteLexicalIndex` (FTS5) and `PostgresLexicalIndex` (tsvector) stand behind one face and
+share one tokeniser.
+"""
+
+from typing import Protocol
+
+from django.db import connection
+
+from retrieval.lexical.tokenizer import tokenize
+from retrieval.types import LexicalCandidate, LexicalEntry
+
+__all__ = ["LexicalIndex", "lexical_index", "tokenize"]
+
+
+class LexicalIndex(Protocol):
+    def add(self, collection_id: int, entries: list[LexicalEntry]) -> None:
+        """Index chunks. Call it in the transaction that writes them."""
+
+    def remove(self, chunk_ids: list[int]) -> None:
+        """Forget chunks; ids that are not there are no error."""
+
+    def search(
+        self, collection_id: int, query: str, k: int, within: list[int] | None = None
+    ) -> list[LexicalCandidate]:
+        """The k best chunks of a collection, best first; of the documents `within`, if given."""
+
+
+def lexical_index() -> LexicalIndex:
+    """The index of the configured database."""
+    if connection.vendor == "postgresql":
+        from retrieval.lexical.postgres import PostgresLexicalIndex
+
+        return PostgresLexicalIndex()
+    from retrieval.lexical.sqlite import SqliteLexicalIndex
+
+    return SqliteLexicalIndex()

@@ -1,0 +1,137 @@
+"""Lexical search on PostgreSQL: a GIN index finds candidates, BM25 is computed over them.
+
+`ts_rank` knows no document frequency, so it only chooses which candidates are worth scoring.
+The title carries tsvector weight A, headings B, the body D.
+"""
+
+from django.db import connection
+
+from retrieval.lexical.tokenizer import tokenize
+from retrieval.lexical.weights import (
+    BM25_B,
+    BM25_K1,
+    BODY,
+    HEADINGS,
+    MAX_QUERY_TERMS,
+    TITLE,
+    ceiling,
+    idf,
+)
+from retrieval.types import LexicalCandidate, LexicalEntry
+
+#: Candidates that are scored in full.
+MAX_CANDIDATES = 1000
+#: The largest position that a tsvector can note; later words share it.
+LAST_POSITION = 16383
+
+
+class PostgresLexicalIndex:
+    def add(self, collection_id: int, entries: list[LexicalEntry]) -> None:
+        rows = []
+        for entry in entries:
+            terms = [(term, "A") for term in tokenize(entry.title)]
+            terms += [(term, "B") for term in tokenize(entry.headings)]
+            terms += [(term, "D") for term in tokenize(entry.body)]
+            rows.append((entry.chunk_id, collection_id, len(terms), _tsvector(terms)))
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO retrieval_lexical (chunk_id, collection_id, length, terms) "
+                "VALUES (%s, %s, %s, %s::tsvector)",
+                rows,
+            )
+
+    def remove(self, chunk_ids: list[int]) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM retrieval_lexical WHERE chunk_id = ANY(%s)", [chunk_ids])
+
+    def search(
+        self, collection_id: int, query: str, k: int, within: list[int] | None = None
+    ) -> list[LexicalCandidate]:
+        terms = list(dict.fromkeys(tokenize(query)))[:MAX_QUERY_TERMS]
+        if not terms or within == []:
+            return []
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*), coalesce(avg(length), 1) FROM retrieval_lexical "
+                "WHERE collection_id = %s",
+                [collection_id],
+            )
+            total, average = cursor.fetchone()
+            cursor.execute(
+                "SELECT term, (SELECT count(*) FROM retrieval_lexical "
+                "WHERE collection_id = %s AND terms @@ quoted::tsquery) "
+                "FROM unnest(%s::text[], %s::text[]) AS asked(term, quoted)",
+                [collection_id, terms, [_quoted(term) for term in terms]],
+            )
+            frequency: dict[str, int] = dict(cursor.fetchall())
+            weights = [idf(total, frequency[term]) for term in terms]
+            cursor.execute(
+                SCORE,
+                {
+                    "query": " | ".join(_quoted(term) for term in terms),
+                    "collection": collection_id,
+                    "within": within,
+                    "candidates": MAX_CANDIDATES,
+                    "terms": terms,
+                    "idf": weights,
+                    "k1": BM25_K1,
+                    "b": BM25_B,
+                    "average": float(average),
+                    "title": TITLE,
+                    "headings": HEADINGS,
+                    "body": BODY,
+                    "k": k,
+                },
+            )
+            rows = cursor.fetchall()
+        most = ceiling(total, [frequency[term] for term in terms])
+        return [
+            LexicalCandidate(chunk_id=chunk_id, bm25=score, score=min(max(score / most, 0.0), 1.0))
+            for chunk_id, score in rows
+        ]
+
+
+SCORE = """
+WITH candidate AS (
+    SELECT chunk_id, length, terms
+    FROM retrieval_lexical
+    WHERE collection_id = %(collection)s
+      AND terms @@ %(query)s::tsquery
+      AND (%(within)s::bigint[] IS NULL OR chunk_id IN (
+          SELECT id FROM retrieval_chunk WHERE document_id = ANY(%(within)s::bigint[])))
+    ORDER BY ts_rank(terms, %(query)s::tsquery) DESC, chunk_id
+    LIMIT %(candidates)s
+), matched AS (
+    SELECT candidate.chunk_id, candidate.length, asked.idf,
+        (SELECT sum(CASE mark WHEN 'A' THEN %(title)s WHEN 'B' THEN %(headings)s
+                              ELSE %(body)s END)::double precision
+         FROM unnest(found.weights) AS mark) AS frequency
+    FROM candidate
+    CROSS JOIN LATERAL unnest(candidate.terms) AS found(lexeme, positions, weights)
+    JOIN unnest(%(terms)s::text[], %(idf)s::double precision[]) AS asked(term, idf)
+      ON asked.term = found.lexeme
+)
+SELECT chunk_id, sum(
+    idf * frequency * (%(k1)s + 1)
+    / (frequency + %(k1)s * (1 - %(b)s + %(b)s * length / %(average)s))
+)::double precision AS score
+FROM matched
+GROUP BY chunk_id
+ORDER BY score DESC, chunk_id
+LIMIT %(k)s
+"""
+
+
+def _tsvector(terms: list[tuple[str, str]]) -> str:
+    """Terms with their weights as a tsvector literal; a term keeps at most 255 positions."""
+    positions: dict[str, list[str]] = {}
+    for number, (term, weight) in enumerate(terms, start=1):
+        places = positions.setdefault(term, [])
+        if len(places) < 255:
+            places.append(f"{min(number, LAST_POSITION)}{weight}")
+    return " ".join(f"{_quoted(term)}:{','.join(places)}" for term, places in positions.items())
+
+
+def _quoted(term: str) -> str:
+    """A term as a lexeme literal: no text can become syntax."""
+    return "'" + term.replace("\\", "\\\\").replace("'", "''") + "'"

@@ -1,0 +1,183 @@
+"""Rows → Chroma, and back: what differs between the two, and its repair.
+
+Chroma is a copy. Whatever is wrong with it is mended from the rows and the stored
+embeddings; nothing is ever read from it but ids, hashes and distances.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.db.models import F
+from django.utils import timezone
+
+from retrieval.embeddings import Vectors, embeddings_of, stored_embeddings
+from retrieval.exceptions import VectorCollectionMissing
+from retrieval.factories import chunker_for, vector_store
+from retrieval.models import Chunk, Index
+
+if TYPE_CHECKING:
+    from retrieval.vector_store import VectorStore
+
+logger = logging.getLogger(__name__)
+
+#: Chunks that are read from the database and sent to Chroma at once during a repair.
+REPAIR_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How an index differs from its rows. Ids are chunk ids, as Chroma holds them."""
+
+    index_id: int
+    expected: int  #: live chunks in the database
+    found: int  #: records in Chroma
+    missing: tuple[str, ...]  #: live chunks that Chroma does not hold
+    stale: tuple[str, ...]  #: records whose text has changed
+    orphaned: tuple[str, ...]  #: records that no chunk row stands behind
+
+    @property
+    def is_clean(self) -> bool:
+        return not (self.missing or self.stale or self.orphaned)
+
+
+def ensure_index(store: "VectorStore", index: Index) -> bool:
+    """Make the physical collection if Chroma does not hold it; returns whether it was made."""
+    from retrieval.vector_store import VectorSpace
+
+    return store.ensure(
+        index.physical_name,
+        VectorSpace(
+            space=index.space,
+            ef_construction=index.ef_construction,
+            ef_search=index.ef_search,
+            max_neighbors=index.max_neighbors,
+        ),
+    )
+
+
+def send_chunks(
+    store: "VectorStore", index: Index, chunks: Sequence[Chunk], vectors: Vectors
+) -> None:
+    """Write the vectors of chunks into an index, in place of what it held under their ids."""
+    from retrieval.vector_store import VectorRecord
+
+    records = [
+        VectorRecord(id=chunk.vector_id, hash=chunk.text_hash, vector=vectors[chunk.text_hash])
+        for chunk in chunks
+    ]
+    ensure_index(store, index)
+    try:
+        store.replace(index.physical_name, records)
+    except VectorCollectionMissing:
+        # Dropped since it was last seen: make it again. What else it held comes back with
+        # the next reconciliation.
+        ensure_index(store, index)
+        store.replace(index.physical_name, records)
+        Index.objects.filter(pk=index.pk).update(checked_at=None)
+
+
+def delete_vectors(store: "VectorStore", collection_id: int, chunk_ids: Sequence[int]) -> None:
+    """Delete records from every index of a collection that Chroma may still hold."""
+    if not chunk_ids:
+        return
+    ids = [str(chunk_id) for chunk_id in chunk_ids]
+    for index in Index.objects.filter(collection=collection_id).exclude(state=Index.State.DAMAGED):
+        try:
+            store.delete(index.physical_name, ids)
+        except VectorCollectionMissing:
+            logger.debug("index %s is not in Chroma: nothing to delete", index)
+
+
+def compare(index: Index) -> Drift:
+    """What differs between an index and its rows. Changes nothing.
+
+    Chroma is read first: a chunk that is written meanwhile then counts as missing, and adding
+    it again is harmless, whereas deleting one that was just written would not be.
+    """
+    try:
+        found = vector_store().hashes(index.physical_name)
+    except VectorCollectionMissing:
+        found = {}
+    rows = Chunk.objects.filter(document__collection=index.collection_id, chunking=index.chunking)
+    expected = {
+        str(pk): digest
+        for pk, digest in rows.live().values_list("pk", "text_hash").iterator(chunk_size=5000)
+    }
+    missing = [id_ for id_ in expected if id_ not in found]
+    stale = [id_ for id_, digest in expected.items() if found.get(id_, digest) != digest]
+    unknown = [int(id_) for id_ in found if id_ not in expected]
+    known = set(_known_chunks(unknown))
+    orphaned = [str(pk) for pk in unknown if pk not in known]
+    return Drift(
+        index_id=index.pk,
+        expected=len(expected),
+        found=len(found),
+        missing=tuple(missing),
+        stale=tuple(stale),
+        orphaned=tuple(orphaned),
+    )
+
+
+def _known_chunks(ids: list[int]) -> list[int]:
+    """Of these ids the ones with a row: in work, disabled, or waiting to be cleaned up."""
+    known: list[int] = []
+    for begin in range(0, len(ids), REPAIR_BATCH):
+        known += Chunk.objects.filter(pk__in=ids[begin : begin + REPAIR_BATCH]).values_list(
+            "pk", flat=True
+        )
+    return known
+
+
+def reconcile(index: Index) -> Drift:
+    """Make an index hold exactly its live chunks; returns what had differed."""
+    store = vector_store()
+    ensure_index(store, index)
+    drift = compare(index)
+    wanted = [int(id_) for id_ in (*drift.missing, *drift.stale)]
+    for begin in range(0, len(wanted), REPAIR_BATCH):
+        chunks = list(
+            Chunk.objects.filter(pk__in=wanted[begin : begin + REPAIR_BATCH]).select_related(
+                "revision"
+            )
+        )
+        send_chunks(store, index, chunks, _vectors_of(index, chunks))
+    if drift.orphaned:
+        store.delete(index.physical_name, drift.orphaned)
+    Index.objects.filter(pk=index.pk).update(checked_at=timezone.now())
+    if not drift.is_clean:
+        logger.info(
+            "index %s: %d missing, %d stale, %d orphaned records repaired",
+            index.physical_name,
+            len(drift.missing),
+            len(drift.stale),
+            len(drift.orphaned),
+        )
+    return drift
+
+
+def _vectors_of(index: Index, chunks: list[Chunk]) -> Vectors:
+    """Stored vectors of chunks; one that is not stored is computed from the chunk's text."""
+    vectors = stored_embeddings(index.embedding_model_id, {chunk.text_hash for chunk in chunks})
+    lost = {
+        chunk.text_hash: chunker_for(index).embedding_text(
+            chunk.revision.title, tuple(chunk.heading_path), chunk.text
+        )
+        for chunk in chunks
+        if chunk.text_hash not in vectors
+    }
+    if lost:
+        logger.warning("%d stored embeddings are missing and are computed again", len(lost))
+        vectors.update(embeddings_of(index.embedding_model, lost))
+    return vectors
+
+
+def active_indexes() -> list[Index]:
+    """Indexes to reconcile, the one that was not checked for longest first."""
+    return list(
+        Index.objects.active()
+        .filter(collection__deleted_at=None)
+        .select_related("embedding_model")
+        .order_by(F("checked_at").asc(nulls_first=True))
+    )

@@ -1,0 +1,159 @@
+"""The worker: claims what waits, indexes it, cleans up behind, keeps Chroma in step.
+
+Any number may run. What one does is on rows with a lease, so one that dies is replaced by
+whoever comes next.
+"""
+
+import logging
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from django.conf import settings
+from django.db import close_old_connections, connection
+from django.db.models import F
+from django.db.utils import OperationalError
+from django.utils import timezone
+
+from retrieval import indexing, sync
+from retrieval.exceptions import KnowledgeBaseError
+from retrieval.models import Revision, Worker
+from retrieval.models.worker import HEARTBEAT
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between looks at an empty queue.
+IDLE = 0.5
+#: Seconds between comparisons of Chroma with the rows, and between tries after a failure.
+RECONCILE_EVERY = 15 * 60
+RECONCILE_RETRY = 5
+
+
+class WorkerProcess:
+    """One worker's life, as a context manager: registered, heart beating, stopped."""
+
+    def __init__(self, kind: str = "worker") -> None:
+        self.host = socket.gethostname()[:200]
+        self.name = f"{kind}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.stopping = threading.Event()
+        self._done = threading.Event()
+        self._doing = "starting"
+        self._finished = 0
+        self._pulse = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._reconcile_at = 0.0
+
+    def __enter__(self) -> Self:
+        release_abandoned(self.host)
+        Worker.objects.filter(seen_at__lt=timezone.now() - timedelta(days=7)).delete()
+        Worker.objects.create(name=self.name, host=self.host, pid=os.getpid(), doing=self._doing)
+        self._pulse.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._done.set()
+        self._pulse.join(timeout=5)
+        # What is still held was cut short by an error or a stop: others may have it at once.
+        Revision.objects.all().held_by(self.name).release()
+        Worker.objects.filter(name=self.name).update(
+            stopped_at=timezone.now(), doing="", done_count=self._finished
+        )
+
+    def _beat(self) -> None:
+        """Say that this worker lives and extend what it holds, on a connection of its own."""
+        seconds = HEARTBEAT.total_seconds()
+        while not self._done.wait(seconds):
+            try:
+                Worker.objects.filter(name=self.name).update(
+                    seen_at=timezone.now(), doing=self._doing[:200], done_count=self._finished
+                )
+                Revision.objects.all().extend_lease(self.name, settings.LEASE_SECONDS)
+            except OperationalError as error:
+                logger.warning("heartbeat missed: %s", error)
+                close_old_connections()
+        connection.close()
+
+    def work_once(self) -> bool:
+        """Do the next thing there is to do; False if there was nothing."""
+        revisions = indexing.claim(self.name)
+        if revisions:
+            self._doing = f"indexing {len(revisions)} documents"
+            self._finished += indexing.process(self.name, revisions)
+            return True
+        try:
+            self._doing = "cleaning up"
+            return indexing.clean_up() > 0
+        except KnowledgeBaseError as error:
+            # Retired rows stay where they are, and are cleaned when Chroma is back.
+            logger.warning("cannot clean up yet: %s", error.message)
+            return False
+
+    def drain(self, progress: Callable[[], None] = lambda: None) -> None:
+        """Work until nothing is due."""
+        while not self.stopping.is_set() and self.work_once():
+            progress()
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        logger.info("worker %s is ready", self.name)
+        while not self.stopping.is_set():
+            close_old_connections()
+            try:
+                self._reconcile_when_due()
+                busy = self.work_once()
+            except OperationalError as error:
+                logger.warning("the database does not answer: %s", error)
+                busy = False
+            if not busy:
+                self._doing = "waiting"
+                self.stopping.wait(IDLE)
+        logger.info("worker %s stops", self.name)
+
+    def _reconcile_when_due(self) -> None:
+        """Compare every index with its rows at the start, then now and then."""
+        now = timezone.now().timestamp()
+        if now < self._reconcile_at:
+            return
+        self._doing = "comparing Chroma with the database"
+        self._reconcile_at = now + RECONCILE_EVERY
+        try:
+            for index in sync.active_indexes():
+                if self.stopping.is_set():
+                    return
+                sync.reconcile(index)
+        except KnowledgeBaseError as error:
+            logger.warning("cannot compare Chroma with the database yet: %s", error.message)
+            self._reconcile_at = now + RECONCILE_RETRY
+
+
+def release_abandoned(host: str) -> int:
+    """Give back what workers of this host hold whose process is gone; returns how many.
+
+    Their leases would run out by themselves; this spares a restart the wait.
+    """
+    released = 0
+    for worker in Worker.objects.filter(host=host, stopped_at=None):
+        if _is_running(worker.pid):
+            continue  # if it is not that worker any more, the lease decides
+        released += Revision.objects.all().held_by(worker.name).release()
+        Worker.objects.filter(pk=worker.pk).update(stopped_at=F("seen_at"), doing="")
+    return released
+
+
+def _is_running(pid: int) -> bool:
+    with suppress(PermissionError):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+    return True
