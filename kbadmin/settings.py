@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import dj_database_url
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 from django.utils.translation import gettext_lazy as _
 from environs import Env, EnvError
 from marshmallow.validate import Length, OneOf, Range
@@ -123,8 +124,7 @@ def read_database() -> dict[str, Any]:
         config = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
     except ValueError as error:
         raise ImproperlyConfigured(
-            "DATABASE_URL: give sqlite:////absolute/path or "
-            "postgres://user:password@host:5432/name"
+            "DATABASE_URL: give sqlite:////absolute/path or postgres://user:password@host:5432/name"
         ) from error
     engine = str(config.get("ENGINE", ""))
     if engine.endswith("sqlite3"):
@@ -183,9 +183,7 @@ LEASE_SECONDS: int = read("int", "KBADMIN_LEASE_SECONDS", 60, validate=Range(5, 
 
 # --- Plugin ---------------------------------------------------------------------------
 
-PLUGIN_AUTH: str = read(
-    "str", "KBADMIN_PLUGIN_AUTH", "bearer", validate=OneOf(["bearer", "none"])
-)
+PLUGIN_AUTH: str = read("str", "KBADMIN_PLUGIN_AUTH", "bearer", validate=OneOf(["bearer", "none"]))
 #: Used for the first administrator and the first key only; made up where empty.
 ADMIN_PASSWORD: str = read("str", "KBADMIN_ADMIN_PASSWORD", "")
 API_KEY: str = read("str", "KBADMIN_API_KEY", "")
@@ -374,7 +372,36 @@ SPECTACULAR_SETTINGS = {
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "kbadmin",
     "SITE_HEADER": "kbadmin",
+    "SITE_SUBHEADER": _("Knowledge base"),
     "SITE_URL": None,
+    "SITE_ICON": lambda request: static("kbadmin/mark.svg"),
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("kbadmin/mark.svg"),
+        }
+    ],
     "SHOW_LANGUAGES": True,
     "SHOW_HISTORY": True,
+    "SHOW_BACK_BUTTON": True,
+    "BORDER_RADIUS": "6px",
+    "STYLES": [lambda request: static("kbadmin/admin.css")],
+    "SIDEBAR": {"navigation": "kbadmin.navigation.sidebar"},
+    "COLORS": {
+        # Indigo whose 600 carries white text and whose 500 reads on a dark ground.
+        "primary": {
+            "50": "oklch(96.2% .018 272.3)",
+            "100": "oklch(93% .034 272.8)",
+            "200": "oklch(87% .065 274)",
+            "300": "oklch(78.5% .115 274.7)",
+            "400": "oklch(71% .155 276.5)",
+            "500": "oklch(65% .19 277)",
+            "600": "oklch(51.1% .23 277)",
+            "700": "oklch(45.7% .22 277)",
+            "800": "oklch(39.8% .18 277.4)",
+            "900": "oklch(35.9% .144 278.7)",
+            "950": "oklch(25.7% .09 281.3)",
+        }
+    },
 }

@@ -1,11 +1,39 @@
 """The admin site: one shell for the model pages and for our own pages."""
 
-from unfold.sites import UnfoldAdminSite
+from typing import TYPE_CHECKING, Any
+
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+
+from kbadmin.pages import dashboard, upload
+
+if TYPE_CHECKING:
+    # Unfold ships no types; its site extends Django's.
+    from django.contrib.admin import AdminSite as UnfoldAdminSite
+else:
+    from unfold.sites import UnfoldAdminSite
 
 
 class KbadminSite(UnfoldAdminSite):
-    """Branding and navigation come from settings.UNFOLD; pages add their own URLs."""
+    """Branding comes from settings.UNFOLD, the sidebar from kbadmin.navigation."""
 
     enable_nav_sidebar = True
     # No path is redirected to one that ends in a slash: see settings.APPEND_SLASH.
     final_catch_all_view = False
+    index_template = "kbadmin/dashboard.html"
+
+    def extra_urls(self) -> list[URLPattern]:
+        """Our own pages; Unfold puts them before the pages of the models."""
+        return [
+            path("upload/", self.admin_view(upload.page), name="upload"),
+            # Not behind admin_view: a login page must not be swapped into a list of files.
+            path("upload/progress/", upload.progress, name="upload_progress"),
+        ]
+
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        context = {**dashboard.facts(request), **(extra_context or {})}
+        response: TemplateResponse = super().index(request, context)
+        return response

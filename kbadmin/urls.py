@@ -1,4 +1,14 @@
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
+from django.views.generic import RedirectView
 
-urlpatterns = [path("admin/", admin.site.urls)]
+to_admin = RedirectView.as_view(pattern_name="admin:index")
+
+urlpatterns = [
+    # These two paths and no other: a redirect loses the body of a POST.
+    path("", to_admin, name="home"),
+    path("admin", to_admin),
+    path("admin/", admin.site.urls),
+    path("i18n/", include("django.conf.urls.i18n")),
+    path("", include("plugin.urls")),
+]

@@ -1,0 +1,1 @@
+"""One module per page that is more than a model."""

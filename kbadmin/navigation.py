@@ -1,0 +1,76 @@
+"""The sidebar: only what this user may open."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from kbadmin.pages.dashboard import latest_revisions
+
+#: A badge says how many need somebody; beyond this it says "many".
+BADGE_CAP = 99
+
+
+def item(
+    request: HttpRequest, title: str, icon: str, page: str, permission: str
+) -> dict[str, Any] | None:
+    if not request.user.has_perm(permission):
+        return None
+    return {"title": title, "icon": icon, "link": reverse(f"admin:{page}")}
+
+
+def model_item(
+    request: HttpRequest, title: str, icon: str, model: str, app: str = "retrieval"
+) -> dict[str, Any] | None:
+    return item(request, title, icon, f"{app}_{model}_changelist", f"{app}.view_{model}")
+
+
+def failed_badge() -> str:
+    number = latest_revisions().failed().order_by()[: BADGE_CAP + 1].count()
+    return f"{BADGE_CAP}+" if number > BADGE_CAP else str(number or "")
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    documents = model_item(request, _("Documents"), "description", "document")
+    if documents is not None and (failed := failed_badge()):
+        documents |= {"badge": failed, "badge_variant": "danger"}
+    overview = {
+        "title": _("Overview"),
+        "icon": "space_dashboard",
+        "link": reverse("admin:index"),
+    }
+    groups: list[tuple[str | None, list[dict[str, Any] | None]]] = [
+        (None, [overview]),
+        (
+            _("Knowledge"),
+            [
+                item(request, _("Upload"), "upload_file", "upload", "retrieval.add_document"),
+                documents,
+                model_item(request, _("Collections"), "library_books", "collection"),
+                model_item(request, _("Chunks"), "segment", "chunk"),
+            ],
+        ),
+        (
+            _("Use"),
+            [
+                model_item(request, _("Searches"), "manage_search", "search"),
+                model_item(request, _("Feedback"), "thumbs_up_down", "feedback"),
+                model_item(request, _("API keys"), "key", "apikey"),
+            ],
+        ),
+        (
+            _("System"),
+            [
+                model_item(request, _("Workers"), "conveyor_belt", "worker"),
+                model_item(request, _("Embedding models"), "hub", "embeddingmodel"),
+                model_item(request, _("Indexes"), "database", "index"),
+                model_item(request, _("Users"), "person", "user", "auth"),
+                model_item(request, _("Groups"), "group", "group", "auth"),
+            ],
+        ),
+    ]
+    return [
+        {"title": title, "items": [entry for entry in items if entry is not None]}
+        for title, items in groups
+    ]

@@ -1,0 +1,113 @@
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from retrieval.admin.base import TombstoneAdmin, badge
+from retrieval.models import Collection, Document, EmbeddingModel
+
+#: These decide what the vectors mean, so a change takes a new index beside the live one.
+FIXED_BY_THE_INDEX = ("embedding_model", "space", "chunk_size", "chunk_overlap")
+
+
+@admin.register(Collection)
+class CollectionAdmin(TombstoneAdmin[Collection]):
+    list_display = ("title", "slug", "document_count", "index_state", "model_name", "updated_at")
+    list_select_related = ("live_index", "embedding_model")
+    search_fields = ("title", "slug")
+    ordering = ("title",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Collection]:
+        documents = (
+            Document.objects.filter(collection=OuterRef("pk"), deleted_at=None)
+            .order_by()
+            .values("collection")
+            .annotate(number=Count("pk"))
+            .values("number")
+        )
+        return (
+            super()
+            .get_queryset(request)
+            .filter(deleted_at=None)
+            .annotate(documents_total=Coalesce(Subquery(documents), 0, output_field=IntegerField()))
+        )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Collection | None = None) -> Any:
+        about = (None, {"fields": ("title", "slug", "description")})
+        search = (_("Search"), {"fields": ("default_top_k", "retrieval_settings")})
+        index = (
+            _("Index"),
+            {
+                "fields": FIXED_BY_THE_INDEX if obj is None else ("live", *FIXED_BY_THE_INDEX),
+                "description": _("Chosen once: the vectors are made for these settings.")
+                if obj is None
+                else _(
+                    "The vectors were made for these settings, so they cannot be edited here: "
+                    "changing them needs a reindex, which builds a new index beside this one."
+                ),
+            },
+        )
+        return (about, index, search) if obj is None else (about, search, index)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Collection | None = None) -> Any:
+        return () if obj is None else ("slug", "live", *FIXED_BY_THE_INDEX)
+
+    def get_prepopulated_fields(
+        self, request: HttpRequest, obj: Collection | None = None
+    ) -> dict[str, Any]:
+        return {"slug": ("title",)} if obj is None else {}
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        model = EmbeddingModel.objects.newest_named(settings.EMBEDDING_MODEL)
+        return {"embedding_model": model.pk if model else None}
+
+    def formfield_for_dbfield(
+        self, db_field: Any, request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and db_field.name == "slug":
+            field.help_text = _(
+                "The name that programs use: letters, digits and hyphens. It stays as it is."
+            )
+        return field
+
+    def save_model(self, request: HttpRequest, obj: Collection, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if not change:
+            obj.open_first_index()
+
+    @admin.display(description=_("documents"), ordering="documents_total")
+    def document_count(self, obj: Any) -> str:
+        url = reverse("admin:retrieval_document_changelist")
+        return format_html(
+            '<a class="kb-link" href="{}?collection={}">{}</a>', url, obj.pk, obj.documents_total
+        )
+
+    @admin.display(description=_("index"))
+    def index_state(self, obj: Collection) -> str:
+        if obj.live_index is None:
+            return badge("damaged", _("missing"))
+        return badge(obj.live_index.state, obj.live_index.get_state_display())
+
+    @admin.display(description=_("live index"))
+    def live(self, obj: Collection) -> str:
+        if obj.live_index is None:
+            return self.index_state(obj)
+        url = reverse("admin:retrieval_index_change", args=[obj.live_index.pk])
+        return format_html(
+            '{} <a class="kb-link" href="{}">{}</a>',
+            self.index_state(obj),
+            url,
+            obj.live_index.physical_name,
+        )
+
+    @admin.display(description=_("embedding model"))
+    def model_name(self, obj: Collection) -> str:
+        return obj.embedding_model.name.rsplit("/", 1)[-1]
