@@ -1,0 +1,87 @@
+"""`filter` of a search → documents. Checked against a small grammar, resolved by an index.
+
+{"lang": "zh"}                          equal; a list field matches by any of its items
+{"tags": ["linux", "backup"]}           one of
+{"date": {"gte": "2024-01-01"}}         ranges: gt, gte, lt, lte; also eq, ne, in
+{"external_id": "linux/tar.md"}         the document itself
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q
+
+from retrieval.exceptions import InvalidFilter
+from retrieval.models import Attribute, Document
+from retrieval.models.document import DocumentQuerySet
+
+MAX_FIELDS = 10
+MAX_VALUES = 100
+RANGES = ("gt", "gte", "lt", "lte")
+OPERATORS = ("eq", "ne", "in", *RANGES)
+#: Fields of the document itself, which front matter cannot shadow.
+OWN_FIELDS = ("external_id", "source", "origin")
+
+
+def documents_matching(collection_id: int, filter: Mapping[str, Any]) -> list[int]:
+    """Primary keys of the searchable documents that a filter leaves.
+
+    Raises InvalidFilter, with the name of the field that is wrong.
+    """
+    if len(filter) > MAX_FIELDS:
+        raise InvalidFilter(f"filter: at most {MAX_FIELDS} fields are possible.")
+    documents: DocumentQuerySet = Document.objects.searchable().filter(collection=collection_id)
+    for key, condition in filter.items():
+        for operator, value in _conditions(key, condition):
+            documents = documents.filter(_query(key, operator, value))
+    return list(documents.values_list("pk", flat=True))
+
+
+def _conditions(key: str, condition: Any) -> list[tuple[str, Any]]:
+    if isinstance(condition, Mapping):
+        if not condition:
+            raise InvalidFilter(f"filter.{key}: give a value, a list, or one of {_names()}.")
+        pairs = list(condition.items())
+    elif isinstance(condition, list):
+        pairs = [("in", condition)]
+    else:
+        pairs = [("eq", condition)]
+    for operator, value in pairs:
+        if operator not in OPERATORS:
+            raise InvalidFilter(f"filter.{key}: {operator!r} is not one of {_names()}.")
+        values = value if operator == "in" else [value]
+        if not isinstance(values, list) or not values or len(values) > MAX_VALUES:
+            raise InvalidFilter(f"filter.{key}: `in` takes a list of 1 to {MAX_VALUES} values.")
+        for item in values:
+            if not isinstance(item, str | int | float | bool):
+                raise InvalidFilter(
+                    f"filter.{key}: {item!r} is not a text, a number or true/false."
+                )
+    return pairs
+
+
+def _names() -> str:
+    return ", ".join(OPERATORS)
+
+
+def _query(key: str, operator: str, value: Any) -> Q:
+    if operator == "ne":
+        return ~_query(key, "eq", value)
+    if operator == "in":
+        query = Q()
+        for item in value:
+            query |= _query(key, "eq", item)
+        return query
+    lookup = "" if operator == "eq" else f"__{operator}"
+    if key in OWN_FIELDS:
+        return Q(**{f"{key}{lookup}": str(value)})
+    if isinstance(value, bool):
+        column, value = "string", str(value).lower()
+    elif isinstance(value, int | float):
+        column = "number"
+    else:
+        column = "string"
+    rows = Attribute.objects.filter(
+        document=OuterRef("pk"), key=key, **{f"{column}{lookup}": value}
+    )
+    return Q(Exists(rows))
