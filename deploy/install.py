@@ -22,6 +22,7 @@ RUNTIME = ("requirements.txt",)
 DEVELOPMENT = ("requirements.txt", "requirements-dev.txt")
 #: There while packages change: a .venv that still has it was left in the middle.
 UNFINISHED = ".kbadmin-installing"
+DISK_FULL = "No space left on device"
 
 
 class Trouble(Exception):
@@ -207,7 +208,7 @@ def make_venv() -> None:
 def explain(lines: "list[str]", otherwise: str) -> str:
     """One sentence about what went wrong, then the tool's own last lines."""
     text = "\n".join(lines)
-    if "No space left on device" in text or "Disk quota exceeded" in text:
+    if DISK_FULL in text or "Disk quota exceeded" in text:
         sentence = "The disk became full while installing; free some space and run it again"
     elif any(
         sign in text
@@ -243,6 +244,14 @@ def pip_install(*arguments: str) -> "tuple[int, list[str]]":
     import subprocess
 
     pip = [venv_python(), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+
+    def end_with_this_process() -> None:
+        # Killed with -9, this must not leave a pip that goes on in a .venv made anew.
+        if sys.platform.startswith("linux"):
+            import ctypes
+
+            ctypes.CDLL(None).prctl(1, 15, 0, 0, 0)
+
     process = subprocess.Popen(
         [*pip, "install", "--progress-bar", "off", *arguments],
         stdin=subprocess.DEVNULL,
@@ -250,6 +259,7 @@ def pip_install(*arguments: str) -> "tuple[int, list[str]]":
         stderr=subprocess.STDOUT,
         universal_newlines=True,
         cwd=ROOT,
+        preexec_fn=end_with_this_process,
     )
     tail = collections.deque(maxlen=200)  # type: collections.deque[str]
     live = sys.stdout.isatty()
@@ -271,6 +281,15 @@ def pip_install(*arguments: str) -> "tuple[int, list[str]]":
     return code, list(tail)
 
 
+def pip_trouble(lines: "list[str]", what: str) -> Trouble:
+    """pip fetches everything before it changes anything, so its own failures leave a whole
+    .venv; not so a full disk, which stops it anywhere."""
+    unfinished = os.path.join(VENV, UNFINISHED)
+    if DISK_FULL not in "\n".join(lines) and os.path.exists(unfinished):
+        os.unlink(unfinished)
+    return Trouble(explain(lines, "pip could not install {}".format(what)))
+
+
 def install_torch() -> None:
     """torch in a step of its own: the default index has only the CUDA build for Linux."""
     requirement = torch_requirement()
@@ -279,12 +298,12 @@ def install_torch() -> None:
             code, lines = pip_install("--retries", "1", "--index-url", CPU_INDEX, requirement)
             if code == 0:
                 return
-            if "No space left on device" in "\n".join(lines):
-                raise Trouble(explain(lines, ""))
+            if DISK_FULL in "\n".join(lines):
+                raise pip_trouble(lines, requirement)
         say("PyTorch's CPU index cannot be used; taking torch from the default index.")
     code, lines = pip_install(requirement)
     if code:
-        raise Trouble(explain(lines, "pip could not install {}".format(requirement)))
+        raise pip_trouble(lines, requirement)
 
 
 def install(development: bool) -> None:
@@ -306,7 +325,7 @@ def install(development: bool) -> None:
     files = DEVELOPMENT if development else RUNTIME
     code, lines = pip_install("-r", files[-1])
     if code:
-        raise Trouble(explain(lines, "pip could not install {}".format(files[-1])))
+        raise pip_trouble(lines, files[-1])
     with open(stamp_path(development), "w", encoding="utf-8") as file:
         file.write(fingerprint(files))
     os.unlink(unfinished)

@@ -17,7 +17,7 @@ KINDS = ("tests", "shared")
 def read_expected(path: Path) -> dict[str, int]:
     """Two lines, `tests N` and `shared N`; a missing line is 0."""
     pairs = (line.split() for line in path.read_text().splitlines() if line.strip())
-    return {kind: 0 for kind in KINDS} | {kind: int(number) for kind, number in pairs}
+    return dict.fromkeys(KINDS, 0) | {kind: int(number) for kind, number in pairs}
 
 
 class CountGuard:

@@ -20,6 +20,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
+            # Empty unless somebody runs collectstatic; WhiteNoise warns if it is missing.
+            settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
             self.migrate()
             call_command("prepare_model", stdout=self.stdout, stderr=self.stderr)
             bootstrap(self.stdout)
