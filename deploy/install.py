@@ -348,7 +348,7 @@ def install_alone(development: bool) -> None:
 def main(arguments: "list[str]") -> int:
     development = "--dev" in arguments
     try:
-        check_version(sys.version_info)
+        check_version(tuple(sys.version_info[:2]))
         if not is_installed(development):
             install_alone(development)
     except Trouble as trouble:

@@ -127,6 +127,7 @@ def make_administrator(credentials: Credentials) -> None:
 
 
 def make_collection() -> None:
+    # Not at the top: it loads the embedder, which the supervisor that imports this never uses.
     from retrieval.collections import create_collection
 
     create_collection(slug=FIRST_COLLECTION, title="Docs", description="The documents in kb/.")
@@ -149,7 +150,12 @@ def read_documents(stdout: OutputWrapper) -> None:
     folder = settings.BASE_DIR / "kb"
     if not folder.is_dir() or not Collection.objects.alive().filter(slug=FIRST_COLLECTION).exists():
         return
-    call_command("ingest", str(folder), collection=FIRST_COLLECTION, prune=True, stdout=stdout)
+    try:
+        call_command("ingest", str(folder), collection=FIRST_COLLECTION, prune=True, stdout=stdout)
+    except (CommandError, SystemExit) as error:
+        # One bad file must not keep the others, and everything else, from being served.
+        reason = f" ({error})" if isinstance(error, CommandError) else ", as said above"
+        stdout.write(f"Not all of {folder} was accepted{reason}; starting without it.")
 
 
 def welcome(announce: Callable[[str], None], stopping: threading.Event) -> None:

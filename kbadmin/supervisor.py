@@ -163,7 +163,7 @@ class LastingProcess(Process):  # type: ignore[misc]
         assert child.stdout is not None  # noqa: S101 - honcho's Popen always pipes it
         with child.stdout as stdout:
             for line in iter(stdout.readline, b""):
-                if not self.quiet:
+                if line.strip() and not self.quiet:
                     self._send_message(line)
 
     def _end_leftovers(self, group: int) -> None:
@@ -216,6 +216,7 @@ class Supervisor(Manager):  # type: ignore[misc]
         when_started: Callable[[Callable[[str], None], threading.Event], None] | None = None,
     ) -> None:
         super().__init__(printer if printer is not None else LastingPrinter(sys.stdout))
+        self.returncode: int | None = None
         self.events: queue.Queue[Message] = queue.Queue(maxsize=10_000)
         self.stopping = threading.Event()
         self._process_ctor = LastingProcess

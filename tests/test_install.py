@@ -112,7 +112,7 @@ def test_a_missing_venv_module_names_the_package(install, monkeypatch):
 
 
 def test_a_full_disk_is_one_sentence(install, monkeypatch):
-    usage = shutil._ntuple_diskusage(10**12, 10**12, 50 * 2**20)  # type: ignore[attr-defined]
+    usage = shutil._ntuple_diskusage(10**12, 10**12, 50 * 2**20)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(install.Trouble, match="50 MB are free") as error:
         install.check_disk()
