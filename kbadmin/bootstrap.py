@@ -180,7 +180,7 @@ def what_is_missing() -> str:
     try:
         # The environment may name a proxy, which would look for 127.0.0.1 on itself.
         answer = httpx.get(f"{settings.LOCAL_URL}/readyz", timeout=5, trust_env=False)
-    except httpx.HTTPError:
+    except (httpx.HTTPError, httpx.InvalidURL):
         return "the web server does not answer yet"
     if answer.status_code >= 500:
         return "not every part is up yet"

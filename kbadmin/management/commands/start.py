@@ -20,7 +20,13 @@ from honcho.environ import parse_procfile
 
 from kbadmin.bootstrap import welcome
 from kbadmin.management.commands.chroma import local_chroma
-from kbadmin.supervisor import LAUNCHER, STOP_LAST_WAIT, Supervisor, environment_for_children
+from kbadmin.supervisor import (
+    LAUNCHER,
+    STOP_LAST_WAIT,
+    Supervisor,
+    environment_for_children,
+    signal_group,
+)
 
 #: Bytes that the data folder needs for the model, the first documents and a little work.
 FREE_BYTES = 300 * 1024 * 1024
@@ -172,7 +178,8 @@ def run_setup() -> None:
     try:
         returncode = setup.wait()
     except KeyboardInterrupt:
-        setup.terminate()
+        # The whole group: exporting the model runs in a process of its own.
+        signal_group(setup.pid, signal.SIGTERM)
         setup.wait()
         raise
     if returncode:
