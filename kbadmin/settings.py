@@ -174,6 +174,8 @@ EMBEDDING_THREADS: int = read(
     "int", "KBADMIN_EMBEDDING_THREADS", os.cpu_count() or 1, validate=Range(1, 256)
 )
 MODEL_DIR = DATA_DIR / "models"
+#: What is searched when a request names no collection.
+DEFAULT_COLLECTION: str = read("str", "KBADMIN_DEFAULT_COLLECTION", "docs")
 #: Bytes of one document.
 MAX_FILE_SIZE: int = read(
     "int", "KBADMIN_MAX_FILE_SIZE", 20 * 1024 * 1024, validate=Range(1024, 2**31)
@@ -227,7 +229,7 @@ CORS_URLS_REGEX = (
 CORS_PREFLIGHT_MAX_AGE = 600
 
 # Unfold's Alpine evaluates its attributes, hence 'unsafe-eval' for the admin's scripts;
-# machine endpoints get the strict policy in plugin/urls.py.
+# pages for the public and for machines go without (plugin/urls.py).
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
@@ -349,7 +351,7 @@ LOGGING = {
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["plugin.authentication.ApiKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["plugin.authentication.HasPluginAccess"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["plugin.parsers.BoundedJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "plugin.exception_handler.handle",
@@ -364,10 +366,14 @@ SPECTACULAR_SETTINGS = {
     "PREPROCESSING_HOOKS": ["plugin.openapi.keep_plugin_operations"],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "plugin.openapi.inline_request_bodies",
+        "plugin.openapi.inline_schemas",
     ],
     "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }
+
+# Unfold's login form does not send on where to go.
+LOGIN_REDIRECT_URL = "admin:index"
 
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "kbadmin",

@@ -12,3 +12,7 @@ urlpatterns = [
     path("i18n/", include("django.conf.urls.i18n")),
     path("", include("plugin.urls")),
 ]
+
+handler400 = "plugin.exception_handler.bad_request"
+handler404 = "plugin.exception_handler.not_found"
+handler500 = "plugin.exception_handler.server_error"

@@ -1,3 +1,23 @@
-from django.urls import URLPattern
+"""What programs call. No path ends in a slash and none redirects: a redirect loses the body."""
 
-urlpatterns: list[URLPattern] = []
+from csp.constants import NONE, SELF
+from csp.decorators import csp_replace
+from django.urls import path
+
+from plugin import documents, health, views
+
+# Pages for the public and for machines need no script at all.
+strict = csp_replace({"default-src": [SELF], "script-src": [NONE], "style-src": [SELF]})
+
+urlpatterns = [
+    path("search", views.SearchView.as_view(), name="search"),
+    path("feedback", views.FeedbackView.as_view(), name="feedback"),
+    path(".well-known/ai-plugin.json", strict(documents.ai_plugin), name="ai-plugin"),
+    path("ai-plugin.json", strict(documents.ai_plugin)),
+    path("openapi.json", strict(documents.openapi_json), name="openapi-json"),
+    path("openapi.yaml", strict(documents.openapi_yaml), name="openapi-yaml"),
+    path("logo.png", strict(documents.logo), name="logo"),
+    path("legal", strict(documents.legal), name="legal"),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+]

@@ -17,6 +17,7 @@ from retrieval.models.document import DocumentQuerySet
 
 MAX_FIELDS = 10
 MAX_VALUES = 100
+LARGEST_NUMBER = 1e300
 RANGES = ("gt", "gte", "lt", "lte")
 OPERATORS = ("eq", "ne", "in", *RANGES)
 #: Fields of the document itself, which front matter cannot shadow.
@@ -32,6 +33,8 @@ def documents_matching(collection_id: int, filter: Mapping[str, Any]) -> list[in
         raise InvalidFilter(f"filter: at most {MAX_FIELDS} fields are possible.")
     documents: DocumentQuerySet = Document.objects.searchable().filter(collection=collection_id)
     for key, condition in filter.items():
+        if not is_clean(key):
+            raise InvalidFilter("filter: a field name holds characters that no field can.")
         for operator, value in _conditions(key, condition):
             documents = documents.filter(_query(key, operator, value))
     return list(documents.values_list("pk", flat=True))
@@ -53,11 +56,23 @@ def _conditions(key: str, condition: Any) -> list[tuple[str, Any]]:
         if not isinstance(values, list) or not values or len(values) > MAX_VALUES:
             raise InvalidFilter(f"filter.{key}: `in` takes a list of 1 to {MAX_VALUES} values.")
         for item in values:
-            if not isinstance(item, str | int | float | bool):
-                raise InvalidFilter(
-                    f"filter.{key}: {item!r} is not a text, a number or true/false."
-                )
+            _check_value(key, item)
     return pairs
+
+
+def _check_value(key: str, value: Any) -> None:
+    """What the database could not even compare is refused by name."""
+    if not isinstance(value, str | int | float | bool):
+        raise InvalidFilter(f"filter.{key}: {value!r} is not a text, a number or true/false.")
+    if isinstance(value, int | float) and abs(value) > LARGEST_NUMBER:
+        raise InvalidFilter(f"filter.{key}: the number is too large.")
+    if isinstance(value, str) and not is_clean(value):
+        raise InvalidFilter(f"filter.{key}: the text holds characters that no document can.")
+
+
+def is_clean(text: str) -> bool:
+    """Whether a text can be stored: no NUL, no half of a surrogate pair."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _names() -> str:

@@ -1,0 +1,121 @@
+"""The plugin's endpoints. Views parse, call and render; what they do is in retrieval/."""
+
+from typing import Any
+
+from django.conf import settings
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from plugin.serializers import (
+    ErrorOutput,
+    FeedbackInput,
+    FeedbackOutput,
+    SearchInput,
+    SearchOutput,
+)
+from retrieval.feedback import Vote, record
+from retrieval.models import ApiKey
+from retrieval.search import search
+from retrieval.types import Hit, SearchRequest, SearchResponse
+
+CHANNEL = "plugin"
+
+
+class SearchView(APIView):
+    @extend_schema(
+        operation_id="search",
+        summary="Search the knowledge base",
+        description=(
+            "Find passages in the private knowledge base that answer a question. Call it before "
+            "answering anything that the user's documents may cover. Answer from the passages "
+            "and name their titles; if confidence is none, say that it is not in there."
+        ),
+        request=SearchInput,
+        responses={200: SearchOutput, "4XX": ErrorOutput},
+        examples=[
+            OpenApiExample("question", {"query": "How do I reset my password?"}, request_only=True)
+        ],
+        tags=["search"],
+    )
+    def post(self, request: Request) -> Response:
+        given = SearchInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        wanted = given.validated_data
+        answer = search(
+            SearchRequest(
+                query=wanted["query"],
+                collection=wanted.get("collection") or settings.DEFAULT_COLLECTION,
+                top_k=wanted["top_k"],
+                filter=wanted.get("filter") or {},
+                channel=CHANNEL,
+            )
+        )
+        return Response(as_answer(answer))
+
+
+def as_answer(answer: SearchResponse) -> dict[str, Any]:
+    return {
+        "query_id": answer.query_id,
+        "results": [as_result(hit) for hit in answer.hits],
+        "confidence": answer.confidence,
+        "degraded": bool(answer.degraded),
+        "degraded_reason": answer.degraded,
+    }
+
+
+def as_result(hit: Hit) -> dict[str, Any]:
+    return {
+        "text": hit.text,
+        "title": hit.title,
+        "score": hit.score,
+        "meta": hit.metadata,
+        "heading_path": hit.heading_path,
+        "chunk_id": hit.chunk_id,
+        "document_id": hit.document_id,
+        "external_id": hit.external_id,
+        "url": hit.url,
+    }
+
+
+class FeedbackView(APIView):
+    @extend_schema(
+        operation_id="submitFeedback",
+        summary="Say whether an answer helped",
+        description=(
+            "Record the user's opinion of an answer: whether it helped, why, and what would have "
+            "been right. Call it when the user praises, rejects or corrects an answer. A second "
+            "vote on the same query replaces the first."
+        ),
+        request=FeedbackInput,
+        responses={201: FeedbackOutput, 200: FeedbackOutput, "4XX": ErrorOutput},
+        tags=["feedback"],
+    )
+    def post(self, request: Request) -> Response:
+        given = FeedbackInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        wanted = given.validated_data
+        ratings = {"up": 1, "down": -1}
+        feedback, is_new = record(
+            Vote(
+                query_id=str(wanted["query_id"]),
+                rating=ratings.get(wanted.get("rating", "")),
+                comment=wanted.get("comment", ""),
+                correction=wanted.get("correction", ""),
+                chunk_id=wanted.get("chunk_id"),
+                voter=voter_of(request, wanted.get("voter", "")),
+                channel=CHANNEL,
+            )
+        )
+        return Response(
+            {"feedback_id": feedback.pk, "status": "recorded" if is_new else "updated"},
+            status=status.HTTP_201_CREATED if is_new else status.HTTP_200_OK,
+        )
+
+
+def voter_of(request: Request, named: str) -> str:
+    """Who votes: the name that the caller gives, within the key that it uses."""
+    key = request.auth.prefix if isinstance(request.auth, ApiKey) else "anonymous"
+    return f"{key}:{named}" if named else key

@@ -1,0 +1,130 @@
+"""Real parts for every test: a Chroma server, the exported model, a database."""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from django.conf import settings
+
+from retrieval import embedding, factories, indexing
+from retrieval.collections import create_collection, prepare_model
+from retrieval.embedding import Bundle
+from retrieval.ingest import accept
+from retrieval.models import ApiKey, Collection, Document, EmbeddingModel
+from tests.isolation import CHROMA_PORT, DATA_DIR
+
+pytest_plugins = ["tests.count_guard"]
+
+#: Exporting the model takes a quarter of a minute, so it is kept between runs.
+MODEL_CACHE = Path(__file__).resolve().parent.parent / "build" / "test-models"
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def start_chroma(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    """A Chroma server of its own, answering."""
+    process = subprocess.Popen(
+        [
+            str(Path(sys.executable).with_name("chroma")),
+            *("run", "--path", str(folder), "--host", "127.0.0.1", "--port", str(port)),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"http://127.0.0.1:{port}/api/v2/heartbeat", timeout=2).is_success:
+                return process
+        except httpx.HTTPError:
+            assert process.poll() is None, "chroma did not start"
+            time.sleep(0.1)
+    process.kill()
+    raise AssertionError("chroma did not answer within a minute")
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_folder() -> Iterator[Path]:
+    yield DATA_DIR
+    shutil.rmtree(DATA_DIR, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def chroma() -> Iterator[str]:
+    """The address of a running Chroma server that the settings point at."""
+    process = start_chroma(DATA_DIR / "chroma", CHROMA_PORT)
+    yield str(settings.CHROMA_URL)
+    stop(process)
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Bundle:
+    """The default model, exported for real, in the data folder of the tests."""
+    made = embedding.prepare(settings.EMBEDDING_MODEL, MODEL_CACHE, lambda line: None)
+    target = settings.MODEL_DIR / made.folder.name
+    if not target.exists():
+        settings.MODEL_DIR.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(made.folder, target)
+    found = embedding.find(settings.MODEL_DIR, settings.EMBEDDING_MODEL)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def model(db: None, bundle: Bundle) -> Iterator[EmbeddingModel]:
+    yield prepare_model(settings.EMBEDDING_MODEL, lambda line: None)
+    # Rows of the next test have other keys.
+    factories.reset()
+
+
+@pytest.fixture
+def collection(model: EmbeddingModel, chroma: str) -> Collection:
+    """An empty collection `docs`, ready to take documents."""
+    return create_collection(slug="docs", title="Docs")
+
+
+@pytest.fixture
+def api_key(db: None) -> str:
+    _, key = ApiKey.issue("test")
+    return key
+
+
+def index_everything() -> None:
+    """What a worker does until nothing is due, in this process and transaction."""
+    while revisions := indexing.claim("test"):
+        indexing.process("test", revisions)
+    while indexing.clean_up():
+        pass
+
+
+@pytest.fixture
+def add(collection: Collection) -> Callable[..., Document]:
+    """Accept and index one document: add("tar.md", "# tar …") returns its row."""
+
+    def add_document(external_id: str, text: str | bytes, index: bool = True) -> Document:
+        data = text.encode() if isinstance(text, str) else text
+        accept(
+            collection,
+            external_id=external_id,
+            filename=external_id,
+            data=data,
+            origin=Document.Origin.UPLOAD,
+        )
+        if index:
+            index_everything()
+        return Document.objects.get(collection=collection, external_id=external_id)
+
+    return add_document
