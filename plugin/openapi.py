@@ -22,7 +22,8 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
     def get_security_definition(self, auto_schema: Any) -> Any:
         return build_bearer_security_scheme_object(
-            header_name="Authorization", token_prefix="Bearer"  # noqa: S106 - a word, no secret
+            header_name="Authorization",
+            token_prefix="Bearer",  # noqa: S106 - a word, no secret
         )
 
     def get_security_requirement(self, auto_schema: Any) -> Any:

@@ -4,6 +4,7 @@ Cuts follow the structure of the text (headings, then blocks, then sentences) an
 the embedding model's token limit; a code fence stays whole where it fits.
 """
 
+import itertools
 from bisect import bisect_right
 from dataclasses import dataclass
 
@@ -112,7 +113,7 @@ def find_headings(text: str) -> list[Heading]:
         line_starts.append(min(line_starts[-1] + len(line) + 1, len(text)))
     headings = []
     tokens = MarkdownIt("commonmark").parse(text)
-    for token, content in zip(tokens, tokens[1:], strict=False):
+    for token, content in itertools.pairwise(tokens):
         if token.type == "heading_open" and token.map and token.level == 0:
             first, last = token.map
             if last < len(line_starts):

@@ -47,7 +47,7 @@ def record(vote: Vote) -> tuple[Feedback, bool]:
             "comment": vote.comment,
             "correction": vote.correction,
             # The passage may have been replaced since it was answered.
-            "chunk": Chunk.objects.filter(pk=vote.chunk_id).first(),
+            "chunk": Chunk.objects.filter(pk__in=[vote.chunk_id or 0]).first(),
             "channel": vote.channel,
             "state": Feedback.State.PENDING,
         },

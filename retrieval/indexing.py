@@ -184,7 +184,8 @@ def _skip_draft(owner: str, work: Work) -> None:
     ):
         return
     document = Document.objects.select_for_update().get(pk=revision.document_id)
-    Revision.objects.filter(pk=document.live_revision_id).retire(now)
+    if document.live_revision_id:
+        Revision.objects.filter(pk=document.live_revision_id).retire(now)
     document.live_revision = None
     document.title = revision.title
     document.save(update_fields=["live_revision", "title", "updated_at"])

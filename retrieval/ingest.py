@@ -104,7 +104,7 @@ def accept(
                 document.save(update_fields=["source"])
             return Accepted(Outcome.UNCHANGED, document, latest)
     was_alive = not is_new and document.deleted_at is None
-    document.revisions.unfinished().supersede(timezone.now())  # type: ignore[attr-defined]
+    Revision.objects.filter(document=document).unfinished().supersede(timezone.now())
     revision = Revision(
         document=document,
         number=latest.number + 1 if latest else 1,

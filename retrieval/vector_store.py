@@ -10,13 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import chromadb  # noqa: TID251 - this is the room for it
 import httpx
 import numpy as np
 from chromadb.api import ClientAPI  # noqa: TID251
+from chromadb.api.collection_configuration import (  # noqa: TID251
+    CreateCollectionConfiguration,
+    CreateHNSWConfiguration,
+)
 from chromadb.api.models.Collection import Collection  # noqa: TID251
 from chromadb.config import Settings  # noqa: TID251
 from chromadb.errors import (  # noqa: TID251
@@ -176,14 +180,14 @@ class VectorStore:
             except NotFoundError:
                 self._collections[name] = client.create_collection(
                     name,
-                    configuration={
-                        "hnsw": {
-                            "space": space.space,
-                            "ef_construction": space.ef_construction,
-                            "ef_search": space.ef_search,
-                            "max_neighbors": space.max_neighbors,
-                        }
-                    },
+                    configuration=CreateCollectionConfiguration(
+                        hnsw=CreateHNSWConfiguration(
+                            space=cast("Any", space.space),
+                            ef_construction=space.ef_construction,
+                            ef_search=space.ef_search,
+                            max_neighbors=space.max_neighbors,
+                        )
+                    ),
                     embedding_function=None,
                 )
                 return True
@@ -242,7 +246,7 @@ class VectorStore:
         """The k nearest records of a vector of shape (dimension,), nearest first."""
         with self._using(name) as collection:
             answer = collection.query(
-                query_embeddings=[vector], n_results=k, include=["distances"]
+                query_embeddings=vector.reshape(1, -1), n_results=k, include=["distances"]
             )
         ids, distances = answer["ids"][0], (answer["distances"] or [[]])[0]
         return [

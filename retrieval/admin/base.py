@@ -33,6 +33,11 @@ M = TypeVar("M", bound=Model)
 #: No list counts further than this: page 200 of a list is found by searching, not by paging.
 COUNT_CAP = 10_000
 
+#: A cell with a name and, smaller below it, what tells it from others of that name.
+TWO_LINES = (
+    '<span class="kb-cell"><span class="kb-name">{}</span><span class="kb-sub">{}</span></span>'
+)
+
 
 def badge(state: str, label: object) -> SafeString:
     """A state in words and in a colour; which colour is the style sheet's business."""

@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from retrieval.admin.base import CollectionFilter, KnowledgeAdmin
+from retrieval.admin.base import TWO_LINES, CollectionFilter, KnowledgeAdmin
 from retrieval.models import Chunk
 
 EXCERPT = 160
@@ -76,7 +76,7 @@ class ChunkAdmin(KnowledgeAdmin[Chunk]):
     @admin.display(description=_("document"))
     def document_title(self, obj: Chunk) -> str:
         return format_html(
-            '<span class="kb-name">{}</span><span class="kb-sub">{}</span>',
+            TWO_LINES,
             obj.document,
             obj.document.collection.title,
         )

@@ -72,6 +72,8 @@ class CollectionAdmin(TombstoneAdmin[Collection]):
         self, db_field: Any, request: HttpRequest, **kwargs: Any
     ) -> forms.Field | None:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and db_field.name in ("description", "retrieval_settings"):
+            field.widget.attrs["rows"] = 3
         if field is not None and db_field.name == "slug":
             field.help_text = _(
                 "The name that programs use: letters, digits and hyphens. It stays as it is."

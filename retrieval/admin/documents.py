@@ -14,7 +14,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from retrieval.admin.base import CollectionFilter, TombstoneAdmin, badge
+from retrieval.admin.base import TWO_LINES, CollectionFilter, TombstoneAdmin, badge
 from retrieval.models import Document, Revision
 
 #: Characters of parsed text that a page shows.
@@ -85,7 +85,7 @@ class DocumentAdmin(TombstoneAdmin[Document]):
         if not obj.title or obj.title == obj.external_id:
             return format_html('<span class="kb-name">{}</span>', obj.external_id)
         return format_html(
-            '<span class="kb-name">{}</span><span class="kb-sub">{}</span>',
+            TWO_LINES,
             obj.title,
             obj.external_id,
         )
@@ -103,7 +103,7 @@ class DocumentAdmin(TombstoneAdmin[Document]):
         if not revision.failure_message:
             return shown
         return format_html(
-            '{}<span class="kb-sub kb-reason" title="{}">{}</span>',
+            '<span class="kb-cell">{}<span class="kb-sub kb-reason" title="{}">{}</span></span>',
             shown,
             revision.failure_message,
             revision.failure_message,

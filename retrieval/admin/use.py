@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -11,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from retrieval.admin.base import CollectionFilter, KnowledgeAdmin, ReadOnlyAdmin, badge
+from retrieval.admin.base import TWO_LINES, CollectionFilter, KnowledgeAdmin, ReadOnlyAdmin, badge
 from retrieval.models import ApiKey, Document, Feedback, Search
 
 
@@ -111,7 +112,7 @@ class FeedbackAdmin(KnowledgeAdmin[Feedback]):
         if not obj.comment:
             return format_html('<span class="kb-name">{}</span>', obj.question[:200])
         return format_html(
-            '<span class="kb-name">{}</span><span class="kb-sub">{}</span>',
+            TWO_LINES,
             obj.question[:200],
             obj.comment[:200],
         )
@@ -160,6 +161,21 @@ class ApiKeyAdmin(KnowledgeAdmin[ApiKey]):
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         return ("name",) if obj is None else ("name", *self.readonly_fields)
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        # There is one way on from here: to the key, which is shown once.
+        buttons = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().add_view(request, form_url, {**(extra_context or {}), **buttons})
+
+    def formfield_for_dbfield(
+        self, db_field: Any, request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and db_field.name == "name":
+            field.help_text = _("Who uses it, for example “NextChat in the support team”.")
+        return field
 
     def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         # A revoked key stays in the list, so that nobody wonders what it was.

@@ -61,7 +61,7 @@ def export(name: str, models: Path, say: Callable[[str], None]) -> Bundle:
     source = locate(name)
     try:
         model = SentenceTransformer(source, device="cpu")
-    except Exception as error:  # noqa: BLE001 - loading runs the model's own code
+    except Exception as error:
         raise ModelUnusable(
             f"The embedding model {name} cannot be loaded: {_first_line(error)}. "
             "KBADMIN_EMBEDDING_MODEL takes a sentence-transformers name or a folder; a name "
@@ -146,9 +146,7 @@ def _make(
 
 def _to_onnx(model: SentenceTransformer, path: Path) -> None:
     features = model.preprocess(["a probe", "another probe that is a little longer"])
-    tensors = {
-        name: value for name, value in features.items() if isinstance(value, torch.Tensor)
-    }
+    tensors = {name: value for name, value in features.items() if isinstance(value, torch.Tensor)}
     names = list(tensors)
     axes: dict[str, dict[int, str]] = {name: {0: "batch", 1: "tokens"} for name in names}
     axes["embedding"] = {0: "batch"}

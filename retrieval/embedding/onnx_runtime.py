@@ -33,7 +33,7 @@ class OnnxEmbedder:
             self._session = onnxruntime.InferenceSession(
                 str(bundle.onnx_path), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base class
+        except Exception as error:
             raise ModelUnusable(
                 f"The prepared model in {bundle.folder} cannot be loaded ({error}). "
                 "Delete that folder and run: manage.py prepare_model"

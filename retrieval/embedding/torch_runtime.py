@@ -29,7 +29,5 @@ class TorchEmbedder:
         return vector
 
     def _embed(self, texts: Sequence[str]) -> Vectors:
-        vectors = self._model.encode(
-            list(texts), batch_size=32, show_progress_bar=False, prompt=""
-        )
+        vectors = self._model.encode(list(texts), batch_size=32, show_progress_bar=False, prompt="")
         return np.asarray(vectors, dtype=np.float32).reshape(len(texts), self.dimension)

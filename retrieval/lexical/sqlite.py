@@ -48,7 +48,7 @@ class SqliteLexicalIndex:
         match = f"scope : {_scope(collection_id)} AND {{title headings body}} : ("
         match += " OR ".join(_quoted(term) for term in terms) + ")"
         weights = f"0.0, {TITLE}, {HEADINGS}, {BODY}"
-        parameters: list[object] = [match]
+        parameters: list[str | int] = [match]
         condition = ""
         if within is not None:
             # json_each: one parameter however many documents a filter leaves.

@@ -6,6 +6,7 @@
 - identifiers: whole and in parts (`--strip-components`, `snake_case`, `camelCase`, `v1.2.3`).
 """
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -46,7 +47,7 @@ def has_cjk(text: str) -> bool:
 def _pairs(run: str) -> Iterator[str]:
     if len(run) == 1:
         yield run
-    for first, second in zip(run, run[1:], strict=False):
+    for first, second in itertools.pairwise(run):
         yield first + second
 
 

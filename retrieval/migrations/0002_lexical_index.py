@@ -4,6 +4,8 @@ Not models, because no ORM field describes either; `retrieval/lexical/` is their
 """
 
 from django.db import migrations
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.state import StateApps
 
 SQLITE = [
     # The tokeniser must keep what our own cut: no folding, joiners are letters.
@@ -32,19 +34,22 @@ POSTGRESQL = [
 POSTGRESQL_BACK = ["DROP TABLE retrieval_lexical"]
 
 
-def statements(forward):
-    def run(apps, schema_editor):
-        vendor = schema_editor.connection.vendor
-        if vendor == "postgresql":
-            todo = POSTGRESQL if forward else POSTGRESQL_BACK
-        else:
-            todo = SQLITE if forward else SQLITE_BACK
-        for statement in todo:
-            schema_editor.execute(statement)
+def create(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+    _run(schema_editor, SQLITE, POSTGRESQL)
 
-    return run
+
+def drop(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+    _run(schema_editor, SQLITE_BACK, POSTGRESQL_BACK)
+
+
+def _run(
+    schema_editor: BaseDatabaseSchemaEditor, sqlite: list[str], postgresql: list[str]
+) -> None:
+    vendor = schema_editor.connection.vendor
+    for statement in postgresql if vendor == "postgresql" else sqlite:
+        schema_editor.execute(statement)
 
 
 class Migration(migrations.Migration):
     dependencies = [("retrieval", "0001_initial")]
-    operations = [migrations.RunPython(statements(True), statements(False))]
+    operations = [migrations.RunPython(create, drop)]

@@ -48,9 +48,7 @@ class Chunk(models.Model):
         verbose_name_plural = _("chunks")
         ordering = ["revision_id", "chunking", "order"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["revision", "chunking", "order"], name="chunk_order"
-            ),
+            models.UniqueConstraint(fields=["revision", "chunking", "order"], name="chunk_order"),
             models.CheckConstraint(condition=models.Q(end__gt=F("start")), name="chunk_offsets"),
         ]
 

@@ -95,5 +95,7 @@ class Document(models.Model):
         now = timezone.now()
         self.deleted_at = now
         self.save(update_fields=["deleted_at", "updated_at"])
-        self.revisions.unfinished().supersede(now)  # type: ignore[attr-defined]
-        self.revisions.filter(pk=self.live_revision_id).retire(now)  # type: ignore[attr-defined]
+        own = Revision.objects.filter(document=self)
+        own.unfinished().supersede(now)
+        if self.live_revision_id:
+            own.filter(pk=self.live_revision_id).retire(now)

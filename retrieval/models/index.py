@@ -75,6 +75,5 @@ class Index(models.Model):
         part of it because sizes are counted in its tokens.
         """
         return (
-            f"v{CHUNKER_VERSION}-m{self.embedding_model_id}"
-            f"-{self.chunk_size}-{self.chunk_overlap}"
+            f"v{CHUNKER_VERSION}-m{self.embedding_model_id}-{self.chunk_size}-{self.chunk_overlap}"
         )

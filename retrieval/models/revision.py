@@ -26,12 +26,8 @@ class RevisionQuerySet(models.QuerySet["Revision"]):
 
     def claimable(self, now: datetime) -> "RevisionQuerySet":
         """Waiting and due, or in work by somebody whose lease has run out."""
-        waiting = Q(state=Revision.State.QUEUED) & (
-            Q(not_before=None) | Q(not_before__lte=now)
-        )
-        abandoned = Q(state__in=Revision.IN_WORK) & (
-            Q(lease_until=None) | Q(lease_until__lt=now)
-        )
+        waiting = Q(state=Revision.State.QUEUED) & (Q(not_before=None) | Q(not_before__lte=now))
+        abandoned = Q(state__in=Revision.IN_WORK) & (Q(lease_until=None) | Q(lease_until__lt=now))
         return self.filter(waiting | abandoned)
 
     def held_by(self, owner: str) -> "RevisionQuerySet":
@@ -42,9 +38,7 @@ class RevisionQuerySet(models.QuerySet["Revision"]):
         return self.held_by(owner).update(state=state, state_at=timezone.now())
 
     def extend_lease(self, owner: str, seconds: float) -> int:
-        return self.held_by(owner).update(
-            lease_until=timezone.now() + timedelta(seconds=seconds)
-        )
+        return self.held_by(owner).update(lease_until=timezone.now() + timedelta(seconds=seconds))
 
     def release(self) -> int:
         """Give work back that nobody will finish; it starts again from its bytes."""
@@ -159,9 +153,7 @@ class Revision(models.Model):
             # The worker asks these several times a second; finished rows cost nothing here.
             models.Index(
                 fields=["id"],
-                condition=Q(
-                    state__in=["queued", "parsing", "chunking", "embedding", "syncing"]
-                ),
+                condition=Q(state__in=["queued", "parsing", "chunking", "embedding", "syncing"]),
                 name="revision_unfinished",
             ),
             models.Index(

@@ -1,5 +1,6 @@
 """Markdown with YAML front matter."""
 
+import itertools
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -74,7 +75,7 @@ def first_heading(text: str) -> str:
     """The first heading of level 1, or of any level where there is none."""
     first = ""
     tokens = MarkdownIt("commonmark").parse(text[:100_000])
-    for token, content in zip(tokens, tokens[1:], strict=False):
+    for token, content in itertools.pairwise(tokens):
         if token.type == "heading_open":
             if token.tag == "h1":
                 return plain(content.content)

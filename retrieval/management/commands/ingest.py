@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import F
 from tqdm import tqdm
 
-from retrieval.exceptions import KnowledgeBaseError, SourceError
+from retrieval.exceptions import SourceError
 from retrieval.ingest import Failure, FolderReport, accept_folders
 from retrieval.models import Chunk, Collection, Revision, Worker
 
