@@ -6,6 +6,7 @@ table to this file. A wrong value stops the start with its name and what is allo
 
 import os
 import secrets
+import zoneinfo
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.utils.translation import gettext_lazy as _
-from environs import Env, EnvError
+from environs import Env, EnvValidationError
 from marshmallow.validate import Length, OneOf, Range
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -26,11 +27,20 @@ env.read_env(str(BASE_DIR / ".env"), recurse=False)
 
 
 def read(kind: str, name: str, default: Any, **options: Any) -> Any:
-    """Read one variable, or stop with its name and what is allowed."""
+    """Read one variable, or stop with its name and what is allowed.
+
+    An empty variable counts as not set: compose files and unit files pass those along.
+    """
+    value = os.environ.get(name, "").strip()
+    if not value:
+        return default
     try:
         return getattr(env, kind)(name, default, **options)
-    except EnvError as error:
-        raise ImproperlyConfigured(f"{name}: {error}") from error
+    except EnvValidationError as error:
+        allowed = error.error_messages
+        reason = " ".join(map(str, allowed)) if isinstance(allowed, list) else str(error)
+        reason = reason.rsplit("invalid: ", 1)[-1]
+        raise ImproperlyConfigured(f"{name}: {value!r} is not possible. {reason}") from error
 
 
 def read_url(name: str, default: str) -> str:
@@ -69,7 +79,8 @@ DEBUG: bool = read("bool", "DEBUG", False)
 HOST: str = read("str", "HOST", "127.0.0.1")
 PORT: int = read("int", "PORT", 8001, validate=Range(1, 65535))
 DATA_DIR: Path = Path(read("str", "KBADMIN_DATA_DIR", str(BASE_DIR / "data"))).resolve()
-LOCAL_URL = f"http://{'127.0.0.1' if HOST in {'0.0.0.0', '::', ''} else HOST}:{PORT}"  # noqa: S104
+_local_host = "127.0.0.1" if HOST in {"0.0.0.0", "::", ""} else HOST  # noqa: S104
+LOCAL_URL = f"http://{f'[{_local_host}]' if ':' in _local_host else _local_host}:{PORT}"
 #: The address that browsers use.
 PUBLIC_URL = read_url("KBADMIN_PUBLIC_URL", LOCAL_URL)
 #: The address that chat servers use: from inside a container it often differs.
@@ -195,13 +206,19 @@ CONTACT_EMAIL: str = read("str", "KBADMIN_CONTACT_EMAIL", "admin@localhost.local
 
 # --- Hosts, cookies, origins ----------------------------------------------------------
 
+
+def _host_header(url: str) -> str:
+    """The host of an address as a Host header names it: IPv6 in brackets."""
+    host = urlsplit(url).hostname or ""
+    return f"[{host}]" if ":" in host else host
+
+
 ALLOWED_HOSTS = sorted(
     {
         "localhost",
         "127.0.0.1",
         "[::1]",
-        *({HOST} - {"0.0.0.0", "::", ""}),  # noqa: S104
-        *(urlsplit(url).hostname or "" for url in (PUBLIC_URL, PLUGIN_SERVER_URL)),
+        *(_host_header(url) for url in (LOCAL_URL, PUBLIC_URL, PLUGIN_SERVER_URL)),
         *(str(host).strip() for host in read("list", "KBADMIN_ALLOWED_HOSTS", [])),
     }
     - {""}
@@ -214,6 +231,10 @@ SESSION_COOKIE_NAME = "kbadmin_session"
 CSRF_COOKIE_NAME = "kbadmin_csrf"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_HSTS_SECONDS = 30 * 24 * 3600 if HTTPS else 0
+# W005, W021: whether HSTS reaches other hosts of the domain is not ours to decide.
+# W008: TLS ends at the reverse proxy, and a redirect would lose the body of a POST.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
@@ -312,7 +333,11 @@ LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
 LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_I18N = True
 USE_TZ = True
-TIME_ZONE = read("str", "TIME_ZONE", "UTC")
+TIME_ZONE: str = read("str", "TIME_ZONE", "UTC")
+if TIME_ZONE not in zoneinfo.available_timezones():
+    raise ImproperlyConfigured(
+        f"TIME_ZONE: {TIME_ZONE!r} is not known; give one such as Europe/Berlin or Asia/Shanghai"
+    )
 
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
