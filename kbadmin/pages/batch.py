@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib.sessions.backends.db import SessionStore
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from retrieval.models import Revision
 
@@ -174,7 +174,7 @@ def summarise(pairs: list[tuple[Item, Row]]) -> str:
         (failed, ngettext("%(n)d failed", "%(n)d failed", failed)),
     ]
     parts = [text % {"n": number} for number, text in counted if number]
-    sentence = _(", ").join(parts)
+    sentence = pgettext("between the parts of a list", ", ").join(parts)
     shown = [reason for reason in reasons if reason][:REASONS_SHOWN]
     if not shown:
         return _("%(parts)s.") % {"parts": sentence}

@@ -4,6 +4,7 @@ from django import template
 from django.utils import timezone
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 register = template.Library()
 
@@ -23,5 +24,5 @@ def front_matter_value(value: object) -> str:
     if isinstance(value, bool):
         return _("yes") if value else _("no")
     if isinstance(value, list):
-        return ", ".join(front_matter_value(item) for item in value)
+        return pgettext("between the parts of a list", ", ").join(map(front_matter_value, value))
     return "–" if value is None or value == "" else str(value)

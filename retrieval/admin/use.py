@@ -202,9 +202,7 @@ class ApiKeyAdmin(KnowledgeAdmin[ApiKey]):
             "row": obj,
             "key": request.issued_key,  # type: ignore[attr-defined]
         }
-        response = TemplateResponse(request, "kbadmin/key_issued.html", context)
-        response["Cache-Control"] = "no-store"
-        return response
+        return TemplateResponse(request, "kbadmin/key_issued.html", context)
 
     @admin.display(description=_("begins with"))
     def begins_with(self, obj: ApiKey) -> str:

@@ -24,12 +24,13 @@
   const bar = document.getElementById("upload-bar");
   const button = document.getElementById("upload-send");
   const words = form.dataset;
+  form.classList.add("kb-scripted");
   let chosen = [];
   let busy = false;
 
   const say = (template, values) => {
     sending.hidden = false;
-    text.textContent = template.replace(/%(\w+)%/g, (whole, key) => values[key] ?? whole);
+    text.textContent = template.replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole);
   };
 
   const choose = (files) => {
@@ -80,9 +81,12 @@
     for (const entry of entries) await walk(entry, files);
     choose(files);
   });
-  input.addEventListener("change", () => {
-    choose([...input.files].map((file) => ({ file, path: file.webkitRelativePath || file.name })));
-  });
+  for (const field of [input, document.getElementById("id_folder")]) {
+    field.addEventListener("change", () => {
+      const files = [...field.files].filter((file) => !file.name.startsWith("."));
+      choose(files.map((file) => ({ file, path: file.webkitRelativePath || file.name })));
+    });
+  }
 
   // --- Sending --------------------------------------------------------------------------
   const portions = (files) => {

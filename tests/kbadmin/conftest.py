@@ -1,0 +1,103 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from retrieval.ingest import accept
+from retrieval.models import Chunk, Collection, Document, EmbeddingModel, Revision
+
+Add = Callable[..., Document]
+
+
+@pytest.fixture(autouse=True)
+def media(settings: Any, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = tmp_path / "media"
+
+
+@pytest.fixture
+def model(db: None, settings: Any) -> EmbeddingModel:
+    return EmbeddingModel.objects.create(
+        name=settings.EMBEDDING_MODEL,
+        revision="1",
+        runtime=EmbeddingModel.Runtime.ONNX_INT8,
+        dimension=384,
+        max_tokens=256,
+    )
+
+
+@pytest.fixture
+def collection(model: EmbeddingModel) -> Collection:
+    collection = Collection.objects.create(slug="docs", title="Handbook", embedding_model=model)
+    collection.open_first_index()
+    return collection
+
+
+@pytest.fixture
+def add(collection: Collection) -> Add:
+    """Makes documents as the worker would leave them."""
+
+    def add(
+        name: str = "refunds.md", state: str = "indexed", failure: str = "", chunks: int = 1
+    ) -> Document:
+        accepted = accept(
+            collection,
+            external_id=name,
+            filename=name,
+            data=f"# {name}".encode(),
+            origin=Document.Origin.UPLOAD,
+        )
+        document, revision = accepted.document, accepted.revision
+        Revision.objects.filter(pk=revision.pk).update(
+            state=state,
+            text=f"The text of {name}.",
+            metadata={"tags": ["a", "b"], "public": True},
+            failure_message=failure,
+            failure_code="no_text" if failure else "",
+        )
+        if state == "indexed":
+            Document.objects.filter(pk=document.pk).update(live_revision=revision)
+            Chunk.objects.bulk_create(
+                Chunk(
+                    document=document,
+                    revision=revision,
+                    chunking="v1",
+                    order=order,
+                    start=order * 10,
+                    end=order * 10 + 9,
+                    heading_path=["Refunds"],
+                    text=f"passage {order} of {name}",
+                    token_count=4,
+                    text_hash="0",
+                )
+                for order in range(chunks)
+            )
+        document.refresh_from_db()
+        return document
+
+    return add
+
+
+@pytest.fixture
+def boss(db: None) -> User:
+    return User.objects.create_superuser("boss", password="a long password")
+
+
+@pytest.fixture
+def page(boss: User, client: Client) -> Client:
+    """A browser in which an administrator is logged in."""
+    client.force_login(boss)
+    return client
+
+
+@pytest.fixture
+def set_state() -> Callable[..., None]:
+    def set_state(document: Document, state: str, failure: str = "") -> None:
+        Revision.objects.filter(document=document).update(
+            state=state, failure_message=failure, state_at=timezone.now()
+        )
+
+    return set_state

@@ -1,0 +1,160 @@
+"""The admin in a real Chromium: what a person sees, with scripts and without."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from retrieval.models import Collection, Document, Worker
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if not Path(CHROMIUM).exists():
+        pytest.skip("needs Chromium")
+    # Playwright's loop runs in this thread, which makes Django believe it is in async code.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+def log_in(page: Page, address: str) -> None:
+    page.goto(f"{address}/admin/")
+    page.fill("[name=username]", "boss")
+    page.fill("[name=password]", "a long password")
+    page.click("#login-form [type=submit]")
+    page.wait_for_url("**/admin/")
+
+
+@pytest.fixture
+def tab(browser: Browser, live_server: Any, boss: User) -> Iterator[Page]:
+    """A logged-in tab; anything in its console, such as a CSP violation, fails the test."""
+    context = browser.new_context(locale="en")
+    tab = context.new_page()
+    complaints: list[str] = []
+    tab.on(
+        "console",
+        lambda m: complaints.append(m.text) if m.type in {"error", "warning"} else None,
+    )
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    log_in(tab, live_server.url)
+    yield tab
+    context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def three_files(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / name for name in ("one.md", "two.md", "three.md")]
+    for path in paths:
+        path.write_text(f"# {path.stem}")
+    return paths
+
+
+def test_three_files_are_uploaded_and_watched(
+    tab: Page,
+    live_server: Any,
+    collection: Collection,
+    three_files: list[Path],
+    set_state: Callable[..., None],
+) -> None:
+    Worker.objects.create(name="w", host="h", pid=1, seen_at=timezone.now())
+    tab.goto(f"{live_server.url}/admin/upload/")
+    tab.set_input_files("#id_files", three_files)
+    expect(tab.locator("#upload-text")).to_have_text("3 files chosen")
+    tab.click("#upload-send")
+    tab.wait_for_url("**batch=**")
+    rows = tab.locator("#upload-batch .kb-row")
+    expect(rows).to_have_count(3)
+    expect(tab.locator(".kb-is-queued")).to_have_count(3)
+
+    one, two, three = (Document.objects.get(external_id=path.name) for path in three_files)
+    set_state(one, "embedding")
+    expect(rows.filter(has_text="one.md")).to_contain_text("embedding")
+    before = tab.locator("#upload-batch progress").evaluate("bar => bar.value")
+    set_state(one, "queued")
+    set_state(two, "indexed")
+    expect(rows.filter(has_text="two.md")).to_contain_text("indexed")
+    assert tab.locator("#upload-batch progress").evaluate("bar => bar.value") >= before
+
+    set_state(one, "indexed")
+    set_state(three, "failed", "No text could be read.")
+    sentence = "2 added, 1 failed: No text could be read."
+    expect(tab.locator(".kb-sentence")).to_have_text(sentence)
+    expect(tab.locator("#upload-said")).to_have_text(sentence)
+    expect(tab.locator("#upload-batch")).not_to_have_attribute("hx-get", "")
+
+    rows.filter(has_text="three.md").get_by_role("button", name="Retry").click()
+    expect(tab.locator(".kb-is-queued")).to_have_count(1)
+
+
+def test_no_page_complains(tab: Page, live_server: Any, add: Callable[..., Document]) -> None:
+    document = add()
+    add("bad.md", "failed", "No text.")
+    for path in (
+        "/admin/",
+        "/admin/upload/",
+        "/admin/retrieval/document/",
+        f"/admin/retrieval/document/{document.pk}/change/",
+        "/admin/retrieval/collection/",
+        f"/admin/retrieval/collection/{document.collection_id}/change/",
+        "/admin/retrieval/chunk/",
+        "/admin/retrieval/search/",
+        "/admin/retrieval/apikey/add/",
+        "/admin/auth/user/",
+    ):
+        for width in (1440, 390):
+            tab.set_viewport_size({"width": width, "height": 900})
+            response = tab.goto(live_server.url + path)
+            assert response is not None
+            assert response.status == 200
+            wider = "document.documentElement.scrollWidth - window.innerWidth"
+            assert tab.evaluate(wider) <= 0, f"{path} is wider than {width} pixels"
+
+
+def test_a_new_key_can_be_copied(tab: Page, live_server: Any) -> None:
+    tab.goto(f"{live_server.url}/admin/retrieval/apikey/add/")
+    tab.fill("[name=name]", "NextChat")
+    tab.click("[name=_save]")
+    expect(tab.locator("#issued-key")).to_contain_text("kb_")
+    tab.get_by_role("button", name="Copy").click()
+
+
+def test_uploading_works_without_scripts(
+    browser: Browser,
+    live_server: Any,
+    boss: User,
+    collection: Collection,
+    three_files: list[Path],
+) -> None:
+    context = browser.new_context(java_script_enabled=False, locale="en")
+    tab = context.new_page()
+    log_in(tab, live_server.url)
+    tab.click("#nav-sidebar >> text=Upload")
+    tab.set_input_files("#id_files", three_files)
+    tab.click("#upload-send")
+    expect(tab.locator(".kb-is-queued")).to_have_count(3)
+    expect(tab.get_by_role("link", name="Refresh")).to_be_visible()
+    context.close()
