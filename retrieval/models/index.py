@@ -49,6 +49,25 @@ class Index(models.Model):
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     live_at = models.DateTimeField(_("live at"), null=True, blank=True)
     retired_at = models.DateTimeField(_("retired at"), null=True, blank=True)
+    replaces = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("replaces"),
+        help_text=_("The index that was live before; a rollback goes back to it."),
+    )
+    progress_done = models.PositiveIntegerField(_("documents done"), default=0)
+    progress_total = models.PositiveIntegerField(_("documents in all"), default=0)
+    verification = models.JSONField(_("verification"), default=dict, blank=True)
+    failure_message = models.TextField(_("failure"), blank=True)
+    drift = models.JSONField(
+        _("last comparison"),
+        default=dict,
+        blank=True,
+        help_text=_("Counts of what differed from the rows."),
+    )
     checked_at = models.DateTimeField(_("checked at"), null=True, blank=True)
 
     objects = IndexQuerySet.as_manager()

@@ -126,6 +126,21 @@ class Revision(models.Model):
     text = models.TextField(_("text"), blank=True)
     metadata = models.JSONField(_("front matter"), default=dict, blank=True)
 
+    options = models.JSONField(
+        _("options"),
+        default=dict,
+        blank=True,
+        help_text=_("How to read it: columns of a table, and whether a duplicate is kept."),
+    )
+    duplicate_of = models.ForeignKey(
+        "retrieval.Document",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("duplicate of"),
+    )
+
     state = models.CharField(_("state"), max_length=16, choices=State, default=State.QUEUED)
     state_at = models.DateTimeField(_("in this state since"), default=timezone.now)
     failure_code = models.CharField(_("failure code"), max_length=64, blank=True)
@@ -137,6 +152,12 @@ class Revision(models.Model):
     lease_until = models.DateTimeField(_("held until"), null=True, blank=True)
 
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    # When each stage of the last attempt began.
+    parsing_at = models.DateTimeField(_("parsing since"), null=True, blank=True)
+    chunking_at = models.DateTimeField(_("chunking since"), null=True, blank=True)
+    embedding_at = models.DateTimeField(_("embedding since"), null=True, blank=True)
+    syncing_at = models.DateTimeField(_("syncing since"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
     indexed_at = models.DateTimeField(_("indexed at"), null=True, blank=True)
     retired_at = models.DateTimeField(_("retired at"), null=True, blank=True)
     cleaned_at = models.DateTimeField(_("cleaned up at"), null=True, blank=True)
