@@ -37,6 +37,19 @@ class CollectionNotFound(KnowledgeBaseError):
     status = 404
 
 
+class ReindexRefused(KnowledgeBaseError):
+    """A reindex or a rollback that cannot be started now."""
+
+    code = "reindex_refused"
+    status = 409
+
+
+class VerificationFailed(KnowledgeBaseError):
+    """A finished index does not hold what it should; the old one stays live."""
+
+    code = "verification_failed"
+
+
 class SearchNotFound(KnowledgeBaseError):
     code = "query_not_found"
     status = 404

@@ -16,15 +16,15 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
+from retrieval.chunks import forget_chunks, write_chunks
 from retrieval.embeddings import Vectors, embeddings_of
 from retrieval.exceptions import KnowledgeBaseError, ModelNotReady
 from retrieval.factories import chunker_for, vector_store
 from retrieval.hashing import text_hash
-from retrieval.lexical import lexical_index
 from retrieval.models import Attribute, Chunk, Document, EmbeddingModel, Index, Revision
 from retrieval.parsers import parse
 from retrieval.sync import delete_vectors, send_chunks
-from retrieval.types import ChunkSlice, LexicalEntry, MetadataValue, ParsedDocument
+from retrieval.types import ChunkSlice, MetadataValue, ParsedDocument
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ def claim(owner: str) -> list[Revision]:
         Revision.objects.filter(pk__in=[revision.pk for revision in taken]).update(
             state=Revision.State.PARSING,
             state_at=now,
+            parsing_at=now,
             lease_owner=owner,
             lease_until=now + timedelta(seconds=settings.LEASE_SECONDS),
         )
@@ -106,9 +107,9 @@ def _process(owner: str, revisions: list[Revision]) -> int:
     batch = [work for work in batch if _chunk(owner, work, indexes[work_collection(work)])]
     _advance(owner, batch, Revision.State.EMBEDDING)
     vectors = _embed(batch, indexes)
-    _write(owner, batch)
+    _write(owner, batch, indexes)
     _send(batch, indexes, vectors)
-    _go_live(owner, batch)
+    _go_live(owner, batch, indexes)
     return total
 
 
@@ -174,6 +175,7 @@ def _skip_draft(owner: str, work: Work) -> None:
     if not held.update(
         state=Revision.State.SKIPPED,
         state_at=now,
+        finished_at=now,
         failure_code="draft",
         failure_message="The front matter says draft: it is not searched.",
         title=revision.title,
@@ -223,70 +225,19 @@ def _embed(batch: list[Work], indexes: dict[int, list[Index]]) -> dict[int, Vect
 
 
 @transaction.atomic
-def _write(owner: str, batch: list[Work]) -> None:
+def _write(owner: str, batch: list[Work], indexes: dict[int, list[Index]]) -> None:
     """Chunks and lexical rows of all revisions that are still held, in one transaction."""
     held = _held(owner, batch)
-    lexical = lexical_index()
     for work in batch:
         revision = work.revision
         if revision.pk not in held:
-            work.slices.clear()
             continue
         Revision.objects.filter(pk=revision.pk).update(
             title=revision.title, text=revision.text, metadata=revision.metadata
         )
-        existing: dict[str, list[Chunk]] = defaultdict(list)
-        for chunk in revision.chunks.order_by("order"):
-            existing[chunk.chunking].append(chunk)
-        for chunking, slices in work.slices.items():
-            fresh = [_chunk_row(revision, chunking, piece) for piece in slices]
-            before = existing.pop(chunking, [])
-            if [_identity(chunk) for chunk in before] == [_identity(chunk) for chunk in fresh]:
-                work.chunks[chunking] = before  # written by a run that was cut short
-                continue
-            _forget(lexical_rows=before)
-            work.chunks[chunking] = Chunk.objects.bulk_create(fresh)
-            lexical.add(
-                revision.document.collection_id,
-                [
-                    LexicalEntry(
-                        chunk_id=chunk.pk,
-                        title=revision.title,
-                        headings=" ".join(chunk.heading_path),
-                        body=chunk.text,
-                    )
-                    for chunk in work.chunks[chunking]
-                ],
-            )
-        for left_over in existing.values():
-            _forget(lexical_rows=left_over)
-    Revision.objects.filter(pk__in=held).advance(owner, Revision.State.SYNCING)
-
-
-def _forget(lexical_rows: list[Chunk]) -> None:
-    """Drop chunk rows of an earlier attempt; their vectors, if any, are drift to be repaired."""
-    ids = [chunk.pk for chunk in lexical_rows]
-    lexical_index().remove(ids)
-    Chunk.objects.filter(pk__in=ids).delete()
-
-
-def _chunk_row(revision: Revision, chunking: str, piece: ChunkSlice) -> Chunk:
-    return Chunk(
-        document_id=revision.document_id,
-        revision=revision,
-        chunking=chunking,
-        order=piece.order,
-        start=piece.start,
-        end=piece.end,
-        heading_path=list(piece.heading_path),
-        text=piece.text,
-        token_count=piece.token_count,
-        text_hash=text_hash(piece.embedding_text),
-    )
-
-
-def _identity(chunk: Chunk) -> tuple[int, int, int, str]:
-    return chunk.order, chunk.start, chunk.end, chunk.text_hash
+        scopes = {index.chunking: index.scope for index in indexes[work_collection(work)]}
+        work.chunks = write_chunks(revision, work.slices, scopes)
+    _advance(owner, batch, Revision.State.SYNCING)
 
 
 def _send(batch: list[Work], indexes: dict[int, list[Index]], vectors: dict[int, Vectors]) -> None:
@@ -302,9 +253,19 @@ def _send(batch: list[Work], indexes: dict[int, list[Index]], vectors: dict[int,
 
 
 @transaction.atomic
-def _go_live(owner: str, batch: list[Work]) -> None:
-    """Each revision takes its predecessor's place in one step."""
+def _go_live(owner: str, batch: list[Work], indexes: dict[int, list[Index]]) -> None:
+    """Each revision takes its predecessor's place in one step.
+
+    An index that was begun since the batch was cut lacks it: then the work is done again,
+    which finds all vectors stored, so that no index ever misses a document.
+    """
     held = _held(owner, batch)
+    current = _active_indexes(batch)
+    for work in batch:
+        pk = work_collection(work)
+        if {index.pk for index in current[pk]} != {index.pk for index in indexes[pk]}:
+            Revision.objects.filter(pk=work.revision.pk).held_by(owner).release()
+            held.discard(work.revision.pk)
     now = timezone.now()
     for work in batch:
         revision = work.revision
@@ -322,6 +283,7 @@ def _go_live(owner: str, batch: list[Work]) -> None:
     Revision.objects.filter(pk__in=held).update(
         state=Revision.State.INDEXED,
         state_at=now,
+        finished_at=now,
         indexed_at=now,
         retired_at=None,
         failure_code="",
@@ -329,6 +291,37 @@ def _go_live(owner: str, batch: list[Work]) -> None:
         lease_owner="",
         lease_until=None,
     )
+
+
+def fill_index(index: Index, revisions: list[Revision]) -> None:
+    """Cut revisions that are live as one index wants it, and send them there.
+
+    The text is the stored one: nothing is parsed again, and only texts that this model has
+    never seen are embedded.
+    """
+    slices = {
+        revision.pk: chunker_for(index).split(revision.text, revision.title)
+        for revision in revisions
+    }
+    texts = {
+        text_hash(piece.embedding_text): piece.embedding_text
+        for pieces in slices.values()
+        for piece in pieces
+    }
+    vectors = embeddings_of(index.embedding_model, texts)
+    chunks: list[Chunk] = []
+    with transaction.atomic():
+        still_live = set(
+            Document.objects.searchable()
+            .filter(live_revision__in=slices)
+            .values_list("live_revision", flat=True)
+        )
+        for revision in revisions:
+            if revision.pk in still_live:
+                cut = {index.chunking: slices[revision.pk]}
+                scopes = {index.chunking: index.scope}
+                chunks += write_chunks(revision, cut, scopes)[index.chunking]
+    send_chunks(vector_store(), index, chunks, vectors)
 
 
 def _held(owner: str, batch: list[Work]) -> set[int]:
@@ -363,8 +356,7 @@ def clean_up(limit: int = 50) -> int:
         chunk_ids = list(Chunk.objects.filter(revision__in=group).values_list("pk", flat=True))
         delete_vectors(vector_store(), collection_id, chunk_ids)
         with transaction.atomic():
-            lexical_index().remove(chunk_ids)
-            Chunk.objects.filter(pk__in=chunk_ids).delete()
+            forget_chunks(chunk_ids)
             Revision.objects.filter(pk__in=[revision.pk for revision in group]).update(
                 cleaned_at=timezone.now()
             )

@@ -182,7 +182,7 @@ def _ask_both(
     future = _threads.submit(_dense, query, depth, index, exact, watch)
     try:
         with watch.stage("lexical"):
-            arms.lexical = lexical_index().search(collection.pk, query, depth, within)
+            arms.lexical = lexical_index().search(index.scope, query, depth, within)
     except DatabaseError as error:
         logger.exception("the lexical index cannot answer")
         arms.lexical_failure = error

@@ -85,6 +85,16 @@ class CollectionAdmin(TombstoneAdmin[Collection]):
         if not change:
             obj.open_first_index()
 
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        names, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        documents = Document.objects.filter(
+            collection__in=[obj.pk for obj in objs], deleted_at=None
+        )
+        counts[str(Document._meta.verbose_name_plural)] = documents.count()
+        return names, counts, lacking, protected
+
     @admin.display(description=_("documents"), ordering="documents_total")
     def document_count(self, obj: Any) -> str:
         url = reverse("admin:retrieval_document_changelist")

@@ -15,16 +15,19 @@ __all__ = ["LexicalIndex", "lexical_index", "tokenize"]
 
 
 class LexicalIndex(Protocol):
-    def add(self, collection_id: int, entries: list[LexicalEntry]) -> None:
-        """Index chunks. Call it in the transaction that writes them."""
+    def add(self, scope: str, entries: list[LexicalEntry]) -> None:
+        """Index chunks in a scope, a word of letters and digits that one index's chunks share.
+
+        Call it in the transaction that writes the chunks.
+        """
 
     def remove(self, chunk_ids: list[int]) -> None:
         """Forget chunks; ids that are not there are no error."""
 
     def search(
-        self, collection_id: int, query: str, k: int, within: list[int] | None = None
+        self, scope: str, query: str, k: int, within: list[int] | None = None
     ) -> list[LexicalCandidate]:
-        """The k best chunks of a collection, best first; of the documents `within`, if given."""
+        """The k best chunks of a scope, best first; of the documents `within`, if given."""
 
 
 def lexical_index() -> LexicalIndex:

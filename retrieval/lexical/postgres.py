@@ -26,16 +26,16 @@ LAST_POSITION = 16383
 
 
 class PostgresLexicalIndex:
-    def add(self, collection_id: int, entries: list[LexicalEntry]) -> None:
+    def add(self, scope: str, entries: list[LexicalEntry]) -> None:
         rows = []
         for entry in entries:
             terms = [(term, "A") for term in tokenize(entry.title)]
             terms += [(term, "B") for term in tokenize(entry.headings)]
             terms += [(term, "D") for term in tokenize(entry.body)]
-            rows.append((entry.chunk_id, collection_id, len(terms), _tsvector(terms)))
+            rows.append((entry.chunk_id, scope, len(terms), _tsvector(terms)))
         with connection.cursor() as cursor:
             cursor.executemany(
-                "INSERT INTO retrieval_lexical (chunk_id, collection_id, length, terms) "
+                "INSERT INTO retrieval_lexical (chunk_id, scope, length, terms) "
                 "VALUES (%s, %s, %s, %s::tsvector)",
                 rows,
             )
@@ -45,23 +45,22 @@ class PostgresLexicalIndex:
             cursor.execute("DELETE FROM retrieval_lexical WHERE chunk_id = ANY(%s)", [chunk_ids])
 
     def search(
-        self, collection_id: int, query: str, k: int, within: list[int] | None = None
+        self, scope: str, query: str, k: int, within: list[int] | None = None
     ) -> list[LexicalCandidate]:
         terms = list(dict.fromkeys(tokenize(query)))[:MAX_QUERY_TERMS]
         if not terms or within == []:
             return []
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT count(*), coalesce(avg(length), 1) FROM retrieval_lexical "
-                "WHERE collection_id = %s",
-                [collection_id],
+                "SELECT count(*), coalesce(avg(length), 1) FROM retrieval_lexical WHERE scope = %s",
+                [scope],
             )
             total, average = cursor.fetchone()
             cursor.execute(
                 "SELECT term, (SELECT count(*) FROM retrieval_lexical "
-                "WHERE collection_id = %s AND terms @@ quoted::tsquery) "
+                "WHERE scope = %s AND terms @@ quoted::tsquery) "
                 "FROM unnest(%s::text[], %s::text[]) AS asked(term, quoted)",
-                [collection_id, terms, [_quoted(term) for term in terms]],
+                [scope, terms, [_quoted(term) for term in terms]],
             )
             frequency: dict[str, int] = dict(cursor.fetchall())
             weights = [idf(total, frequency[term]) for term in terms]
@@ -69,7 +68,7 @@ class PostgresLexicalIndex:
                 SCORE,
                 {
                     "query": " | ".join(_quoted(term) for term in terms),
-                    "collection": collection_id,
+                    "scope": scope,
                     "within": within,
                     "candidates": MAX_CANDIDATES,
                     "terms": terms,
@@ -95,7 +94,7 @@ SCORE = """
 WITH candidate AS (
     SELECT chunk_id, length, terms
     FROM retrieval_lexical
-    WHERE collection_id = %(collection)s
+    WHERE scope = %(scope)s
       AND terms @@ %(query)s::tsquery
       AND (%(within)s::bigint[] IS NULL OR chunk_id IN (
           SELECT id FROM retrieval_chunk WHERE document_id = ANY(%(within)s::bigint[])))

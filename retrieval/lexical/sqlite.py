@@ -15,7 +15,7 @@ TABLE = "retrieval_lexical"
 
 
 class SqliteLexicalIndex:
-    def add(self, collection_id: int, entries: list[LexicalEntry]) -> None:
+    def add(self, scope: str, entries: list[LexicalEntry]) -> None:
         with connection.cursor() as cursor:
             cursor.executemany(
                 f"INSERT INTO {TABLE} (rowid, scope, title, headings, body) "  # noqa: S608
@@ -23,7 +23,7 @@ class SqliteLexicalIndex:
                 [
                     (
                         entry.chunk_id,
-                        _scope(collection_id),
+                        scope,
                         " ".join(tokenize(entry.title)),
                         " ".join(tokenize(entry.headings)),
                         " ".join(tokenize(entry.body)),
@@ -40,12 +40,12 @@ class SqliteLexicalIndex:
             )
 
     def search(
-        self, collection_id: int, query: str, k: int, within: list[int] | None = None
+        self, scope: str, query: str, k: int, within: list[int] | None = None
     ) -> list[LexicalCandidate]:
         terms = list(dict.fromkeys(tokenize(query)))[:MAX_QUERY_TERMS]
         if not terms or within == []:
             return []
-        match = f"scope : {_scope(collection_id)} AND {{title headings body}} : ("
+        match = f"scope : {scope} AND {{title headings body}} : ("
         match += " OR ".join(_quoted(term) for term in terms) + ")"
         weights = f"0.0, {TITLE}, {HEADINGS}, {BODY}"
         parameters: list[str | int] = [match]
@@ -80,11 +80,6 @@ class SqliteLexicalIndex:
         )
         frequency = dict(cursor.fetchall())
         return ceiling(total, [frequency.get(term, 0) for term in terms])
-
-
-def _scope(collection_id: int) -> str:
-    """A term that only chunks of this collection carry."""
-    return f"c{collection_id}"
 
 
 def _quoted(term: str) -> str:

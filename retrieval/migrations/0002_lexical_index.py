@@ -23,13 +23,13 @@ POSTGRESQL = [
     """
     CREATE TABLE retrieval_lexical (
         chunk_id bigint PRIMARY KEY,
-        collection_id bigint NOT NULL,
+        scope text NOT NULL,
         length double precision NOT NULL,
         terms tsvector NOT NULL
     )
     """,
     "CREATE INDEX retrieval_lexical_terms ON retrieval_lexical USING gin (terms)",
-    "CREATE INDEX retrieval_lexical_collection ON retrieval_lexical (collection_id)",
+    "CREATE INDEX retrieval_lexical_scope ON retrieval_lexical (scope)",
 ]
 POSTGRESQL_BACK = ["DROP TABLE retrieval_lexical"]
 

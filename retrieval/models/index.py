@@ -1,6 +1,8 @@
 import uuid
+from datetime import timedelta
 
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 #: Changes when the chunker would cut the same text differently.
@@ -16,6 +18,19 @@ class IndexQuerySet(models.QuerySet["Index"]):
     def active(self) -> "IndexQuerySet":
         """Those that every change of a document must reach."""
         return self.filter(state__in=[Index.State.LIVE, Index.State.BUILDING, Index.State.READY])
+
+    def building(self) -> "IndexQuerySet":
+        return self.filter(state=Index.State.BUILDING, collection__deleted_at=None)
+
+    def held_by(self, owner: str) -> "IndexQuerySet":
+        return self.filter(lease_owner=owner, state=Index.State.BUILDING)
+
+    def extend_lease(self, owner: str, seconds: float) -> int:
+        return self.held_by(owner).update(lease_until=timezone.now() + timedelta(seconds=seconds))
+
+    def release(self) -> int:
+        """Let somebody else go on building at once."""
+        return self.update(lease_owner="", lease_until=None)
 
 
 class Index(models.Model):
@@ -58,6 +73,8 @@ class Index(models.Model):
         verbose_name=_("replaces"),
         help_text=_("The index that was live before; a rollback goes back to it."),
     )
+    lease_owner = models.CharField(_("built by"), max_length=100, blank=True)
+    lease_until = models.DateTimeField(_("built until"), null=True, blank=True)
     progress_done = models.PositiveIntegerField(_("documents done"), default=0)
     progress_total = models.PositiveIntegerField(_("documents in all"), default=0)
     verification = models.JSONField(_("verification"), default=dict, blank=True)
@@ -96,3 +113,21 @@ class Index(models.Model):
         return (
             f"v{CHUNKER_VERSION}-m{self.embedding_model_id}-{self.chunk_size}-{self.chunk_overlap}"
         )
+
+    @property
+    def scope(self) -> str:
+        """The part of the lexical index that holds its chunks: letters and digits only."""
+        return f"c{self.collection_id}x" + "".join(filter(str.isalnum, self.chunking))
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What an index beside this one inherits unless it is told otherwise."""
+        return {
+            "embedding_model": self.embedding_model,
+            "space": self.space,
+            "ef_construction": self.ef_construction,
+            "ef_search": self.ef_search,
+            "max_neighbors": self.max_neighbors,
+            "chunk_size": self.chunk_size,
+            "chunk_overlap": self.chunk_overlap,
+        }

@@ -35,7 +35,8 @@ class RevisionQuerySet(models.QuerySet["Revision"]):
 
     def advance(self, owner: str, state: "Revision.State") -> int:
         """Move what `owner` still holds to its next state; returns how many it still held."""
-        return self.held_by(owner).update(state=state, state_at=timezone.now())
+        now = timezone.now()
+        return self.held_by(owner).update(state=state, state_at=now, **{f"{state}_at": now})
 
     def extend_lease(self, owner: str, seconds: float) -> int:
         return self.held_by(owner).update(lease_until=timezone.now() + timedelta(seconds=seconds))
@@ -79,6 +80,7 @@ class RevisionQuerySet(models.QuerySet["Revision"]):
         return self.unfinished().update(
             state=Revision.State.SUPERSEDED,
             state_at=now,
+            finished_at=now,
             retired_at=now,
             lease_owner="",
             lease_until=None,
@@ -201,6 +203,7 @@ class Revision(models.Model):
             .update(
                 state=Revision.State.FAILED,
                 state_at=now,
+                finished_at=now,
                 failure_code=error.code,
                 failure_message=error.message,
                 retryable=error.retryable,

@@ -7,8 +7,8 @@ from datetime import date, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-import frontmatter
 import yaml
+from frontmatter.default_handlers import YAMLHandler
 from markdown_it import MarkdownIt
 
 from retrieval.exceptions import InvalidFrontMatter
@@ -16,6 +16,10 @@ from retrieval.parsers.text import decode
 from retrieval.types import MetadataValue, ParsedDocument, Scalar
 
 MAX_TITLE = 500
+#: Values in one front matter, those of lists and of aliases counted one by one.
+MAX_VALUES = 10_000
+LARGEST_NUMBER = 1e300
+YAML = YAMLHandler()
 FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)??(---|\.\.\.)[ \t]*(\n|\Z)", re.DOTALL)
 
 
@@ -34,26 +38,56 @@ def split_front_matter(text: str) -> tuple[dict[str, MetadataValue], str]:
 
     Raises InvalidFrontMatter with the line and column of the file where the YAML breaks.
     """
-    # A page may open with a thematic break: only a closed block is front matter.
-    if not FRONT_MATTER.match(text):
+    block = FRONT_MATTER.match(text)
+    if block is None:
         return {}, text
+    # A page may also open with a thematic break; what follows is then text, and kept as such.
+    header = block.group(1) or ""
+    is_certain = not header.startswith("\n")
     try:
-        raw, body = frontmatter.parse(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        # The mark counts from 0 and below the opening "---".
-        place = f" in line {mark.line + 2}, column {mark.column + 1}" if mark else ""
-        raise InvalidFrontMatter(
-            f"The front matter is not valid YAML{place}: {error.problem or error.context}. "
-            "Mend it, or remove the block between the two --- lines.",
-            line=mark.line + 2 if mark else None,
-            column=mark.column + 1 if mark else None,
-        ) from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise InvalidFrontMatter(f"The front matter is not valid YAML: {error}") from error
-    if not isinstance(raw, Mapping):
-        raise InvalidFrontMatter("The front matter must be a list of `name: value` lines.")
-    return {str(key): typed(value) for key, value in raw.items() if value is not None}, body
+        raw = YAML.load(header)
+        if not isinstance(raw, Mapping | None):
+            return {}, text
+        _check_size(raw)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if not is_certain:
+            return {}, text
+        raise _invalid(error) from error
+    metadata = {
+        _storable(str(key)): typed(value) for key, value in (raw or {}).items() if value is not None
+    }
+    return metadata, text[block.end() :].strip("\n")
+
+
+def _invalid(error: Exception) -> InvalidFrontMatter:
+    advice = "Mend it, or remove the block between the two --- lines."
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if mark is None:
+        reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+        return InvalidFrontMatter(f"The front matter is not valid YAML: {reason}. {advice}")
+    # The mark counts from 0 and below the opening "---".
+    line, column = mark.line + 2, mark.column + 1
+    reason = getattr(error, "problem", None) or getattr(error, "context", None)
+    return InvalidFrontMatter(
+        f"The front matter is not valid YAML in line {line}, column {column}: {reason}. {advice}",
+        line=line,
+        column=column,
+    )
+
+
+def _check_size(raw: Any) -> None:
+    """Raises ValueError for values that unfold to very many: YAML's aliases can make a
+    billion out of a few hundred bytes, or a list that holds itself."""
+    waiting, seen = [raw], 0
+    while waiting:
+        value = waiting.pop()
+        seen += 1
+        if seen + len(waiting) > MAX_VALUES:
+            raise ValueError(f"it holds more than {MAX_VALUES} values")
+        if isinstance(value, Mapping):
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple | set):
+            waiting += value
 
 
 def typed(value: Any) -> MetadataValue:
@@ -64,11 +98,23 @@ def typed(value: Any) -> MetadataValue:
 
 
 def scalar(value: Any) -> Scalar:
-    if isinstance(value, bool | int | float | str):
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float) and abs(value) < LARGEST_NUMBER:
         return value
     if isinstance(value, date | datetime):
         return value.isoformat()
-    return str(value)
+    # .nan, .inf and numbers beyond every database's own are kept as text.
+    return _storable(str(value))
+
+
+def _storable(text: str) -> str:
+    """Without NUL and halves of surrogate pairs, which YAML can spell and no database takes."""
+    return "".join(
+        character
+        for character in text
+        if character != "\0" and not "\ud800" <= character <= "\udfff"
+    )
 
 
 def first_heading(text: str) -> str:
