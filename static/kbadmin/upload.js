@@ -39,12 +39,9 @@
     chosen = files.filter(({ file }) => file.size <= limit);
     input.required = chosen.length === 0;
     bar.hidden = true;
-    if (skipped.length) {
-      const names = skipped.map(({ path }) => path).slice(0, 5).join(", ");
-      say(words.textSkipped, { names });
-    } else if (chosen.length) {
-      say(words.textChosen, { total: chosen.length });
-    }
+    const names = skipped.map(({ path }) => path).slice(0, 5).join(", ");
+    const lines = [words.textChosen, ...(skipped.length ? [words.textSkipped] : [])];
+    say(lines.join("\n"), { total: chosen.length, names });
   };
 
   // --- Dropped folders ------------------------------------------------------------------
@@ -82,6 +79,9 @@
     choose(files);
   });
   for (const field of [input, document.getElementById("id_folder")]) {
+    // Unfold's script looks for a text field of its own beside every file field, unless it is
+    // told that it has been there already.
+    field.hasChangeListener = true;
     field.addEventListener("change", () => {
       const files = [...field.files].filter((file) => !file.name.startsWith("."));
       choose(files.map((file) => ({ file, path: file.webkitRelativePath || file.name })));
