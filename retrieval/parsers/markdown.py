@@ -17,7 +17,7 @@ from retrieval.types import MetadataValue, ParsedDocument, Scalar
 
 MAX_TITLE = 500
 #: Values in one front matter, those of lists and of aliases counted one by one.
-MAX_VALUES = 10_000
+MAX_VALUES, MAX_DEPTH = 10_000, 20
 LARGEST_NUMBER = 1e300
 YAML = YAMLHandler()
 FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)??(---|\.\.\.)[ \t]*(\n|\Z)", re.DOTALL)
@@ -45,7 +45,8 @@ def split_front_matter(text: str) -> tuple[dict[str, MetadataValue], str]:
     header = block.group(1) or ""
     is_certain = not header.startswith("\n")
     try:
-        raw = YAML.load(header)
+        # Not the C loader: it crashes the process where this one raises RecursionError.
+        raw = YAML.load(header, Loader=yaml.SafeLoader)
         if not isinstance(raw, Mapping | None):
             return {}, text
         _check_size(raw)
@@ -67,9 +68,9 @@ def _invalid(error: Exception) -> InvalidFrontMatter:
         return InvalidFrontMatter(f"The front matter is not valid YAML: {reason}. {advice}")
     # The mark counts from 0 and below the opening "---".
     line, column = mark.line + 2, mark.column + 1
-    reason = getattr(error, "problem", None) or getattr(error, "context", None)
+    problem = getattr(error, "problem", None) or getattr(error, "context", None)
     return InvalidFrontMatter(
-        f"The front matter is not valid YAML in line {line}, column {column}: {reason}. {advice}",
+        f"The front matter is not valid YAML in line {line}, column {column}: {problem}. {advice}",
         line=line,
         column=column,
     )
@@ -78,16 +79,18 @@ def _invalid(error: Exception) -> InvalidFrontMatter:
 def _check_size(raw: Any) -> None:
     """Raises ValueError for values that unfold to very many: YAML's aliases can make a
     billion out of a few hundred bytes, or a list that holds itself."""
-    waiting, seen = [raw], 0
-    while waiting:
-        value = waiting.pop()
-        seen += 1
-        if seen + len(waiting) > MAX_VALUES:
-            raise ValueError(f"it holds more than {MAX_VALUES} values")
-        if isinstance(value, Mapping):
-            waiting += [*value.keys(), *value.values()]
-        elif isinstance(value, list | tuple | set):
-            waiting += value
+    level, seen, depth = [raw], 0, 0
+    while level:
+        seen, depth = seen + len(level), depth + 1
+        if seen > MAX_VALUES or depth > MAX_DEPTH:
+            raise ValueError(f"it holds more than {MAX_VALUES} values or {MAX_DEPTH} levels")
+        below: list[Any] = []
+        for value in level:
+            if isinstance(value, Mapping):
+                below += [*value.keys(), *value.values()]
+            elif isinstance(value, list | tuple | set):
+                below += value
+        level = below
 
 
 def typed(value: Any) -> MetadataValue:
