@@ -64,10 +64,10 @@ def imports_of(source: str) -> Iterator[Import]:
                 if isinstance(argument, ast.Constant):
                     yield Import(str(argument.value), node.lineno, only_for_types)
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            for child in node.body:
-                yield from visit(child, True)
-            for child in node.orelse:
-                yield from visit(child, only_for_types)
+            for below in node.body:
+                yield from visit(below, True)
+            for below in node.orelse:
+                yield from visit(below, only_for_types)
             return
         for child in ast.iter_child_nodes(node):
             yield from visit(child, only_for_types)
