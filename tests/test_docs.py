@@ -1,0 +1,147 @@
+"""README, guide and change log say what the code does: names, defaults, links, addresses."""
+
+import ast
+import re
+import struct
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from django.core.management import get_commands
+from django.urls import resolve
+
+from retrieval.parsers import PARSERS
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+GUIDE = sorted((ROOT / "kb").rglob("*.md"))
+DOCUMENTS = [README, ROOT / "CHANGELOG.md", *GUIDE]
+READERS = {"read": 1, "read_url": 0, "read_origins": 0}  #: position of the variable's name
+COMPUTED = object()
+LARGEST_PICTURE = 300 * 1024
+
+
+def settings_read() -> dict[str, Any]:
+    """Environment variable → default, or COMPUTED where it is no literal."""
+    found: dict[str, Any] = {}
+    for node in ast.walk(ast.parse((ROOT / "kbadmin" / "settings.py").read_text())):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+            continue
+        position = READERS.get(node.func.id)
+        if position is None or not isinstance(node.args[position], ast.Constant):
+            continue
+        name = ast.literal_eval(node.args[position])
+        found[name] = literal(node.args[position + 1])
+    return found
+
+
+def literal(node: ast.expr) -> Any:
+    """A constant, or a product of constants."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        left, right = literal(node.left), literal(node.right)
+        return COMPUTED if COMPUTED in (left, right) else left * right
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return COMPUTED
+
+
+def settings_table() -> dict[str, tuple[str, str]]:
+    """Environment variable → (default, what it does) as README has them."""
+    section = README.read_text().split("\n## Configure\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.+?) \| (.+?) \|$", section, re.MULTILINE)
+    assert len(rows) == len({name for name, _, _ in rows}), "a setting is listed twice"
+    return {name: (default, meaning) for name, default, meaning in rows}
+
+
+def code_in(text: str) -> list[str]:
+    """What is set as code: the lines of fences and the spans in backticks."""
+    fences = re.findall(r"^```.*?\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    rest = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return [
+        *(line for fence in fences for line in fence.splitlines()),
+        *re.findall(r"`(.+?)`", rest),
+    ]
+
+
+def test_readme_lists_every_setting_and_no_other():
+    assert settings_table().keys() == settings_read().keys()
+
+
+def test_readme_gives_each_literal_default():
+    table = settings_table()
+    for name, default in settings_read().items():
+        shown = table[name][0]
+        if default is COMPUTED or default in ("", []):
+            assert not re.fullmatch(r"`[^`]*`", shown) or shown.strip("`") in table, (
+                f"{name}: {shown} reads like a fixed value"
+            )
+            continue
+        value = shown.strip("`")
+        if isinstance(default, bool):
+            assert value == str(default).lower(), name
+        elif isinstance(default, int | float):
+            assert float(value) == default, name
+        else:
+            assert value == default, name
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documents_name_only_settings_that_exist(path):
+    named = set(re.findall(r"\bKBADMIN_[A-Z_]+", path.read_text()))
+    assert named <= settings_read().keys()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documents_name_only_commands_that_exist(path):
+    code = "\n".join(code_in(path.read_text()))
+    commands = set(re.findall(r"manage\.py ([a-z_]+)", code))
+    assert commands <= get_commands().keys()
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    assert set(re.findall(r"(?:^|\s)make ([a-z]+)", code, re.MULTILINE)) <= targets
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_and_pictures_are_there(path):
+    for target in re.findall(r"\]\(([^)]+)\)", path.read_text()):
+        if "://" in target or target.startswith("#"):
+            continue
+        assert (path.parent / unquote(target.split("#")[0])).exists(), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_addresses_of_this_server_are_there(path):
+    for address in re.findall(r"http://127\.0\.0\.1:8001(/[\w./-]*)", path.read_text()):
+        resolve(address)
+
+
+def test_endpoints_that_readme_names_are_there():
+    section = README.read_text().split("\n## Connect\n")[1].split("\n## ")[0]
+    named = re.findall(r"`(?:POST )?(/[\w./-]+)`", section)
+    assert {"/search", "/feedback", "/openapi.json", "/readyz"} <= set(named)
+    for address in named:
+        resolve(address)
+
+
+def test_guide_names_every_kind_of_file_that_is_read():
+    for path in (
+        ROOT / "kb" / language / "formats-and-front-matter.md" for language in ("en", "zh")
+    ):
+        text = path.read_text()
+        assert [ending for ending in PARSERS if f"`{ending}`" not in text] == [], path.name
+
+
+def test_picture_of_the_admin_is_small_enough_to_load():
+    picture = ROOT / "docs" / "images" / "admin.png"
+    assert picture.stat().st_size < LARGEST_PICTURE
+
+
+def test_logo_is_a_square_png_of_512_pixels(client):
+    response = client.get("/logo.png")
+    assert response.status_code == 200
+    assert response["Content-Type"] == "image/png"
+    assert response.content.startswith(b"\x89PNG\r\n\x1a\n")
+    assert struct.unpack(">II", response.content[16:24]) == (512, 512)
+    assert len(response.content) < 40 * 1024
