@@ -191,6 +191,29 @@ DEFAULT_COLLECTION: str = read("str", "KBADMIN_DEFAULT_COLLECTION", "docs")
 MAX_FILE_SIZE: int = read(
     "int", "KBADMIN_MAX_FILE_SIZE", 20 * 1024 * 1024, validate=Range(1024, 2**31)
 )
+#: Days until what was deleted is gone for good, and until a replaced index is dropped.
+PURGE_DAYS: int = read("int", "KBADMIN_PURGE_DAYS", 30, validate=Range(0, 3650))
+ROLLBACK_DAYS: int = read("int", "KBADMIN_ROLLBACK_DAYS", 7, validate=Range(0, 3650))
+#: Pages of a PDF, slides of a presentation, sheets of a workbook.
+MAX_PAGES: int = read("int", "KBADMIN_MAX_PAGES", 2000, validate=Range(1, 1_000_000))
+#: Characters of text that one document may yield.
+MAX_CHARACTERS: int = read(
+    "int", "KBADMIN_MAX_CHARACTERS", 5_000_000, validate=Range(1000, 100_000_000)
+)
+#: Files in one ZIP archive, the bytes that they may unpack to (this also holds for Office
+#: files, which are ZIPs inside), and how many times larger than the archive that may be.
+MAX_ZIP_ENTRIES: int = read("int", "KBADMIN_MAX_ZIP_ENTRIES", 1000, validate=Range(1, 100_000))
+MAX_ZIP_SIZE: int = read(
+    "int", "KBADMIN_MAX_ZIP_SIZE", 200 * 1024 * 1024, validate=Range(1024, 2**31)
+)
+MAX_ZIP_RATIO: int = read("int", "KBADMIN_MAX_ZIP_RATIO", 100, validate=Range(2, 10_000))
+#: Seconds and bytes of memory for reading one document; beyond them it fails, alone.
+MAX_PARSE_SECONDS: float = read(
+    "float", "KBADMIN_MAX_PARSE_SECONDS", 60.0, validate=Range(1, 3600)
+)
+MAX_PARSE_MEMORY: int = read(
+    "int", "KBADMIN_MAX_PARSE_MEMORY", 700 * 1024 * 1024, validate=Range(2**26, 2**36)
+)
 #: Seconds for which a worker holds the documents it works on; it extends them while it lives.
 LEASE_SECONDS: int = read("int", "KBADMIN_LEASE_SECONDS", 60, validate=Range(5, 3600))
 
@@ -279,6 +302,8 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    "django_tasks",
+    "django_tasks_db",
     "rest_framework",
     "drf_spectacular",
     "corsheaders",
@@ -327,6 +352,8 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FILES = 1000
+
+TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]

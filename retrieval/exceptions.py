@@ -91,6 +91,108 @@ class NoText(ParseError):
     code = "no_text"
 
 
+class WrongType(ParseError):
+    """The content is of another kind than the name says, and cannot be read as that."""
+
+    code = "wrong_type"
+
+
+class LegacyOffice(ParseError):
+    """A .doc, .xls or .ppt of before 2007."""
+
+    code = "legacy_office"
+
+
+class EncryptedFile(ParseError):
+    code = "encrypted_file"
+
+
+class DamagedFile(ParseError):
+    code = "damaged_file"
+
+
+class TooManyPages(ParseError):
+    code = "too_many_pages"
+    status = 413
+
+
+class TextTooLong(ParseError):
+    code = "text_too_long"
+    status = 413
+
+
+class InvalidTable(ParseError):
+    """Rows and columns that cannot be told apart, or a column mapping that does not fit."""
+
+    code = "invalid_table"
+
+
+class InvalidRecord(ParseError):
+    """A line of a JSONL file that is no record; `line` says which."""
+
+    code = "invalid_record"
+
+
+class ParseTimeout(ParseError):
+    code = "parse_timeout"
+
+
+class ParseOutOfMemory(ParseError):
+    code = "parse_memory"
+
+
+class ParseCrashed(ParseError):
+    """The process that read the file died of it."""
+
+    code = "parse_crashed"
+
+
+class ParserFailed(ParseError):
+    """The library that reads this format broke on the file."""
+
+    code = "parser_failed"
+
+
+class ArchiveError(ParseError):
+    """A ZIP archive that cannot be taken apart safely; nothing of it is taken."""
+
+    code = "zip_unusable"
+
+
+class ZipTooManyEntries(ArchiveError):
+    code = "zip_too_many_entries"
+    status = 413
+
+
+class ZipBomb(ArchiveError):
+    code = "zip_bomb"
+    status = 413
+
+
+class ZipUnsafePath(ArchiveError):
+    code = "zip_unsafe_path"
+
+
+class ZipSymlink(ArchiveError):
+    code = "zip_symlink"
+
+
+class ZipEncrypted(ArchiveError):
+    code = "zip_encrypted"
+
+
+class ZipDamaged(ArchiveError):
+    code = "zip_damaged"
+
+
+class ZipNested(ArchiveError):
+    code = "zip_nested"
+
+
+class ZipEmpty(ArchiveError):
+    code = "zip_empty"
+
+
 # --- A part of the system is away --------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from retrieval.chunks import forget_chunks, write_chunks
 from retrieval.embeddings import Vectors, embeddings_of
-from retrieval.exceptions import KnowledgeBaseError, ModelNotReady
+from retrieval.exceptions import KnowledgeBaseError, ModelNotReady, VectorStoreError
 from retrieval.factories import chunker_for, vector_store
 from retrieval.hashing import text_hash
 from retrieval.models import Attribute, Chunk, Document, EmbeddingModel, Index, Revision
@@ -33,6 +33,8 @@ BATCH_DOCUMENTS = 32
 BATCH_BYTES = 16 * 1024 * 1024
 LONGEST_DELAY = 60.0
 MAX_ATTEMPTS_SHIFT = 6
+#: How often a worker may die over a document before it is given up.
+MAX_CRASHES = 3
 
 
 @dataclass(slots=True)
@@ -53,9 +55,15 @@ class UnexpectedFailure(KnowledgeBaseError):
 
 
 def claim(owner: str) -> list[Revision]:
-    """Take the next revisions that wait, with a lease."""
+    """Take the next revisions that wait, with a lease.
+
+    One over which workers have died before is taken alone, so that it harms no other; at the
+    MAX_CRASHES-th time it fails.
+    """
     now = timezone.now()
     with transaction.atomic():
+        # A lease that ran out belonged to a worker that died or hung.
+        Revision.objects.in_work().filter(lease_until__lt=now).abandon()
         waiting = (
             Revision.objects.claimable(now)
             .select_related("document__collection")
@@ -67,10 +75,12 @@ def claim(owner: str) -> list[Revision]:
         taken: list[Revision] = []
         size = 0
         for revision in waiting[:BATCH_DOCUMENTS]:
-            if taken and size + revision.size > BATCH_BYTES:
+            if taken and (size + revision.size > BATCH_BYTES or revision.crashes):
                 break
             taken.append(revision)
             size += revision.size
+            if revision.crashes:
+                break
         Revision.objects.filter(pk__in=[revision.pk for revision in taken]).update(
             state=Revision.State.PARSING,
             state_at=now,
@@ -81,26 +91,47 @@ def claim(owner: str) -> list[Revision]:
     return taken
 
 
-def process(owner: str, revisions: list[Revision]) -> int:
-    """Index a batch that `owner` has claimed; returns how many revisions are finished.
+def process(owner: str, revisions: list[Revision]) -> KnowledgeBaseError | None:
+    """Index a batch that `owner` has claimed; returns the error that put it back, if any.
 
     A failure of one document is written on its row and does not touch the others; a failure
     of a part that all need puts the rest back into the queue, due a little later.
     """
+    fatal = [revision for revision in revisions if revision.crashes >= MAX_CRASHES]
+    for revision in fatal:
+        revision.fail(
+            owner,
+            UnexpectedFailure(
+                f"The worker died {revision.crashes} times while it worked on this document. "
+                "Split it or save it in another format, then upload it again."
+            ),
+        )
+    batch = [revision for revision in revisions if revision not in fatal]
     try:
-        return _process(owner, revisions)
+        _process(owner, batch)
     except KnowledgeBaseError as error:
-        attempts = max((revision.attempts for revision in revisions), default=0)
-        delay = min(2.0 ** min(attempts, MAX_ATTEMPTS_SHIFT), LONGEST_DELAY)
-        logger.warning("%s; trying again in %.0f s", error.message, delay)
-        mine = Revision.objects.filter(pk__in=[revision.pk for revision in revisions])
-        mine.postpone(owner, error, delay)
-        return 0
+        if error.retryable or isinstance(error, VectorStoreError):
+            _postpone(owner, batch, error)
+            return error
+        if len(batch) == 1:
+            batch[0].fail(owner, error)
+            return error
+        # Somebody in this batch is to blame: each for himself.
+        for revision in batch:
+            process(owner, [revision])
+    return None
 
 
-def _process(owner: str, revisions: list[Revision]) -> int:
+def _postpone(owner: str, batch: list[Revision], error: KnowledgeBaseError) -> None:
+    attempts = max((revision.attempts for revision in batch), default=0)
+    delay = min(2.0 ** min(attempts, MAX_ATTEMPTS_SHIFT), LONGEST_DELAY)
+    logger.warning("%s; trying again in %.0f s", error.message, delay)
+    mine = Revision.objects.filter(pk__in=[revision.pk for revision in batch])
+    mine.postpone(owner, error, delay)
+
+
+def _process(owner: str, revisions: list[Revision]) -> None:
     batch = [Work(revision) for revision in revisions]
-    total = len(batch)
     batch = [work for work in batch if _parse(owner, work)]
     _advance(owner, batch, Revision.State.CHUNKING)
     indexes = _active_indexes(batch)
@@ -110,7 +141,6 @@ def _process(owner: str, revisions: list[Revision]) -> int:
     _write(owner, batch, indexes)
     _send(batch, indexes, vectors)
     _go_live(owner, batch, indexes)
-    return total
 
 
 def work_collection(work: Work) -> int:
@@ -356,8 +386,11 @@ def clean_up(limit: int = 50) -> int:
         chunk_ids = list(Chunk.objects.filter(revision__in=group).values_list("pk", flat=True))
         delete_vectors(vector_store(), collection_id, chunk_ids)
         with transaction.atomic():
-            forget_chunks(chunk_ids)
-            Revision.objects.filter(pk__in=[revision.pk for revision in group]).update(
-                cleaned_at=timezone.now()
+            # One that was asked for again meanwhile keeps its rows.
+            mine = Revision.objects.filter(pk__in=[revision.pk for revision in group])
+            still = list(mine.awaiting_cleanup().select_for_update().values_list("pk", flat=True))
+            forget_chunks(
+                list(Chunk.objects.filter(revision__in=still).values_list("pk", flat=True))
             )
+            Revision.objects.filter(pk__in=still).update(cleaned_at=timezone.now())
     return len(revisions)

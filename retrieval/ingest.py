@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from django.conf import settings
 from django.core.files.base import ContentFile
@@ -20,6 +21,7 @@ from retrieval.hashing import bytes_hash
 from retrieval.models import Collection, Document, Revision
 from retrieval.models.revision import original_path
 from retrieval.parsers import is_supported
+from retrieval.tasks import notify
 
 #: Files that are committed together when a folder is read.
 ACCEPT_BATCH = 50
@@ -29,6 +31,7 @@ class Outcome(StrEnum):
     ADDED = "added"
     UPDATED = "updated"
     UNCHANGED = "unchanged"
+    DUPLICATE = "duplicate"  #: another document has the same bytes; this one is not searched
     RETRIED = "retried"  #: the same bytes, which had failed before, are tried again
 
 
@@ -54,15 +57,16 @@ class FolderReport:
     updated: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     retried: list[str] = field(default_factory=list)
+    duplicate: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
 
     @property
     def given(self) -> list[str]:
-        return [*self.added, *self.updated, *self.unchanged, *self.retried]
+        parts = (self.added, self.updated, self.unchanged, self.retried, self.duplicate)
+        return [external_id for part in parts for external_id in part]
 
 
-@transaction.atomic
 def accept(
     collection: Collection,
     *,
@@ -72,15 +76,40 @@ def accept(
     origin: Document.Origin,
     source: str = "",
     url: str = "",
+    options: dict[str, Any] | None = None,
 ) -> Accepted:
     """Take one version of a document.
 
     The same bytes under the same external id change nothing; other bytes become a new
-    revision, and the old one keeps serving until the new one is indexed.
+    revision, and the old one keeps serving until the new one is indexed. Bytes that another
+    document of the collection holds are kept as a duplicate, out of search, unless
+    `options["keep_duplicate"]` says otherwise.
 
     Raises FileTooLarge; whatever else is wrong with the bytes is found by the worker, and
     said on the revision's row.
     """
+    with transaction.atomic():
+        accepted = _accept(
+            collection, external_id, filename, data, origin, source, url, options or {}, set()
+        )
+        if accepted.outcome != Outcome.UNCHANGED:
+            notify()
+    return accepted
+
+
+def _accept(
+    collection: Collection,
+    external_id: str,
+    filename: str,
+    data: bytes,
+    origin: Document.Origin,
+    source: str,
+    url: str,
+    options: dict[str, Any],
+    doomed: set[int],
+) -> Accepted:
+    """`accept` inside a transaction; a document in `doomed` is about to be deleted, and
+    nothing is a duplicate of it."""
     if len(data) > settings.MAX_FILE_SIZE:
         raise FileTooLarge(
             f"{filename} has {len(data):,} bytes; at most {settings.MAX_FILE_SIZE:,} are taken. "
@@ -94,7 +123,8 @@ def accept(
     )
     digest = bytes_hash(data)
     latest = document.latest_revision
-    if latest and document.deleted_at is None and latest.content_hash == digest:
+    same = latest is not None and document.deleted_at is None and latest.content_hash == digest
+    if same and latest is not None and latest.options == options:
         if latest.state == Revision.State.FAILED:
             Revision.objects.filter(pk=latest.pk).retry()
             return Accepted(Outcome.RETRIED, document, latest)
@@ -111,7 +141,14 @@ def accept(
         filename=PurePosixPath(filename).name[:500],
         size=len(data),
         content_hash=digest,
+        options=options,
     )
+    # A document that is searched already keeps its place, whatever its new version equals.
+    twin = None
+    if not (options.get("keep_duplicate") or document.live_revision_id):
+        twin = _twin(document, digest, doomed)
+    if twin is not None:
+        revision.mark_duplicate_of(twin)
     revision.original.name = store_original(revision, data)
     revision.save(force_insert=True)
     document.latest_revision = revision
@@ -122,7 +159,27 @@ def accept(
         document.deleted_at = None
         document.live_revision = None
     document.save()
+    if not same:
+        document.release_duplicates()
+    if twin is not None:
+        return Accepted(Outcome.DUPLICATE, document, revision)
     return Accepted(Outcome.UPDATED if was_alive else Outcome.ADDED, document, revision)
+
+
+def _twin(document: Document, digest: str, doomed: set[int]) -> Document | None:
+    """Another document of the collection that says the same, byte for byte."""
+    return (
+        Document.objects.filter(
+            collection=document.collection_id,
+            deleted_at=None,
+            latest_revision__content_hash=digest,
+            latest_revision__duplicate_of=None,
+        )
+        .exclude(pk__in=[document.pk, *doomed])
+        .exclude(latest_revision__state__in=[Revision.State.FAILED, Revision.State.CANCELLED])
+        .order_by("pk")
+        .first()
+    )
 
 
 def store_original(revision: Revision, data: bytes) -> str:
@@ -148,7 +205,9 @@ def files_below(path: Path) -> Iterator[tuple[str, Path]]:
             yield relative.as_posix(), file
 
 
-def accept_folders(collection: Collection, paths: list[Path], *, prune: bool) -> FolderReport:
+def accept_folders(
+    collection: Collection, paths: list[Path], *, prune: bool, keep_duplicates: bool = False
+) -> FolderReport:
     """Accept every document below the paths; external ids are relative to each path.
 
     With `prune`, documents that were read from one of these folders before and are gone from
@@ -157,6 +216,25 @@ def accept_folders(collection: Collection, paths: list[Path], *, prune: bool) ->
     Raises SourceError, before anything is changed, if a path is missing or two files would
     get the same external id.
     """
+    found = _find_files(paths)
+    folders = [path for path in paths if path.is_dir()]
+    gone = _gone(collection, folders, set(found)) if prune else []
+    reader = FolderReader(
+        collection=collection,
+        options={"keep_duplicate": True} if keep_duplicates else {},
+        doomed={document.pk for document in gone},
+    )
+    report = reader.read(found)
+    if gone:
+        with transaction.atomic():
+            for document in gone:
+                document.tombstone()
+        report.removed = sorted(document.external_id for document in gone)
+    return report
+
+
+def _find_files(paths: list[Path]) -> dict[str, tuple[Path, Path]]:
+    """External id → (given path, file)."""
     found: dict[str, tuple[Path, Path]] = {}
     for path in paths:
         if not path.exists():
@@ -170,68 +248,87 @@ def accept_folders(collection: Collection, paths: list[Path], *, prune: bool) ->
                     "Ingest their common parent folder, or into two collections."
                 )
             found[external_id] = (path, file)
-    report = FolderReport()
-    known = {
-        external_id: (digest, state, source)
-        for external_id, digest, state, source in Document.objects.filter(
-            collection=collection, deleted_at=None
-        ).values_list(
-            "external_id", "latest_revision__content_hash", "latest_revision__state", "source"
-        )
-    }
-    settled = {Revision.State.FAILED, Revision.State.CANCELLED}
-    changed: list[tuple[str, str, Path, bytes]] = []
-    for external_id, (path, file) in found.items():
-        source = str(path.resolve())
-        try:
-            data = file.read_bytes()
-        except OSError as error:
-            report.failed.append(
-                Failure(external_id, "unreadable_file", f"{file}: {error.strerror}")
-            )
-            continue
-        digest, state, known_source = known.get(external_id, ("", "", ""))
-        if digest == bytes_hash(data) and state not in settled and known_source == source:
-            report.unchanged.append(external_id)
-            continue
-        changed.append((external_id, source, file, data))
-        if len(changed) >= ACCEPT_BATCH:
-            _accept_batch(collection, changed, report)
-            changed = []
-    _accept_batch(collection, changed, report)
-    if prune:
-        report.removed = _prune(collection, [path for path in paths if path.is_dir()], set(found))
-    return report
+    return found
 
 
-def _accept_batch(
-    collection: Collection, files: list[tuple[str, str, Path, bytes]], report: FolderReport
-) -> None:
-    outcomes: list[tuple[Outcome, str]] = []
-    failures: list[Failure] = []
-    with transaction.atomic():
-        for external_id, source, file, data in files:
+@dataclass(slots=True)
+class FolderReader:
+    """Takes what has changed among files, in batches; what has not costs a hash each."""
+
+    collection: Collection
+    options: dict[str, Any]
+    doomed: set[int]
+    report: FolderReport = field(default_factory=FolderReport)
+
+    def read(self, found: dict[str, tuple[Path, Path]]) -> FolderReport:
+        known = self._known()
+        changed: list[tuple[str, str, Path, bytes]] = []
+        for external_id, (path, file) in found.items():
+            source = str(path.resolve())
             try:
-                accepted = accept(
-                    collection,
-                    external_id=external_id,
-                    filename=file.name,
-                    data=data,
-                    origin=Document.Origin.PATH,
-                    source=source,
+                data = file.read_bytes()
+            except OSError as error:
+                self.report.failed.append(
+                    Failure(external_id, "unreadable_file", f"{file}: {error.strerror}")
                 )
-            except FileTooLarge as error:
-                failures.append(Failure(external_id, error.code, error.message))
-            else:
-                outcomes.append((accepted.outcome, external_id))
-    # Reported only once committed.
-    report.failed += failures
-    for outcome, external_id in outcomes:
-        getattr(report, outcome.value).append(external_id)
+                continue
+            if known.get(external_id) == (bytes_hash(data), source, self.options):
+                self.report.unchanged.append(external_id)
+                continue
+            changed.append((external_id, source, file, data))
+            if len(changed) >= ACCEPT_BATCH:
+                self._accept(changed)
+                changed = []
+        self._accept(changed)
+        return self.report
+
+    def _known(self) -> dict[str, tuple[str, str, dict[str, Any]]]:
+        """Hash, source and options of the documents that would be left as they are."""
+        again = [Revision.State.FAILED, Revision.State.CANCELLED]
+        rows = (
+            Document.objects.filter(collection=self.collection, deleted_at=None)
+            .exclude(latest_revision__state__in=again)
+            .values_list(
+                "external_id",
+                "latest_revision__content_hash",
+                "source",
+                "latest_revision__options",
+            )
+        )
+        return {
+            external_id: (digest, source, options) for external_id, digest, source, options in rows
+        }
+
+    def _accept(self, files: list[tuple[str, str, Path, bytes]]) -> None:
+        outcomes: list[tuple[Outcome, str]] = []
+        with transaction.atomic():
+            for external_id, source, file, data in files:
+                try:
+                    accepted = _accept(
+                        self.collection,
+                        external_id,
+                        file.name,
+                        data,
+                        Document.Origin.PATH,
+                        source,
+                        "",
+                        self.options,
+                        self.doomed,
+                    )
+                except FileTooLarge as error:
+                    self.report.failed.append(Failure(external_id, error.code, error.message))
+                else:
+                    outcomes.append((accepted.outcome, external_id))
+            if files:
+                notify()
+        # Reported only once committed.
+        for outcome, external_id in outcomes:
+            getattr(self.report, outcome.value).append(external_id)
 
 
-def _prune(collection: Collection, folders: list[Path], present: set[str]) -> list[str]:
-    gone = [
+def _gone(collection: Collection, folders: list[Path], present: set[str]) -> list[Document]:
+    """Documents that were read from these folders, and are not in them any more."""
+    return [
         document
         for document in Document.objects.filter(
             collection=collection,
@@ -240,7 +337,3 @@ def _prune(collection: Collection, folders: list[Path], present: set[str]) -> li
         ).only("pk", "external_id", "live_revision_id", "deleted_at")
         if document.external_id not in present
     ]
-    with transaction.atomic():
-        for document in gone:
-            document.tombstone()
-    return sorted(document.external_id for document in gone)

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from retrieval import indexing, sync
@@ -239,16 +239,20 @@ def rebuild_damaged(index: Index) -> Index:
         )
 
 
-def drop_retired(before: datetime) -> int:
-    """Drop indexes that were retired or damaged before a time; returns how many."""
+def drop_retired(before: datetime | None = None, collection: Collection | None = None) -> int:
+    """Drop indexes that were retired before a time (or ever), and damaged ones that another
+    has replaced; returns how many."""
+    retired = Q(state=Index.State.RETIRED)
+    if before is not None:
+        retired &= Q(retired_at__lt=before)
+    replaced = Q(state=Index.State.DAMAGED, collection__live_index__state=Index.State.LIVE)
+    indexes = Index.objects.filter(retired | replaced).exclude(pk=F("collection__live_index"))
+    if collection is not None:
+        indexes = indexes.filter(collection=collection)
     dropped = 0
-    for index in Index.objects.filter(
-        Q(state=Index.State.RETIRED, retired_at__lt=before)
-        | Q(state=Index.State.DAMAGED, collection__live_index__state=Index.State.LIVE)
-    ).select_related("embedding_model"):
-        if index.collection.live_index_id != index.pk:
-            drop(index)
-            dropped += 1
+    for index in indexes.select_related("embedding_model", "collection"):
+        drop(index)
+        dropped += 1
     return dropped
 
 

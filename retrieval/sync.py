@@ -9,11 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from django.db.models import F
 from django.utils import timezone
 
 from retrieval.embeddings import Vectors, embeddings_of, stored_embeddings
-from retrieval.exceptions import VectorCollectionMissing
+from retrieval.exceptions import (
+    VectorCollectionMissing,
+    VectorStoreError,
+    VectorStoreUnavailable,
+)
 from retrieval.factories import chunker_for, vector_store
 from retrieval.models import Chunk, Index
 
@@ -40,6 +45,16 @@ class Drift:
     @property
     def is_clean(self) -> bool:
         return not (self.missing or self.stale or self.orphaned)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {
+            "expected": self.expected,
+            "found": self.found,
+            "missing": len(self.missing),
+            "stale": len(self.stale),
+            "orphaned": len(self.orphaned),
+        }
 
 
 def ensure_index(store: "VectorStore", index: Index) -> bool:
@@ -130,6 +145,27 @@ def _known_chunks(ids: list[int]) -> list[int]:
     return known
 
 
+def is_damaged(index: Index) -> bool:
+    """Whether Chroma holds the index but cannot count or query it, or in a wrong dimension.
+
+    A server that was killed while it persisted leaves such collections, and its heartbeat
+    stays green over them. Raises VectorStoreUnavailable if the server itself is away.
+    """
+    store = vector_store()
+    store.heartbeat()
+    probe = np.full(index.embedding_model.dimension, 0.1, dtype=np.float32)
+    try:
+        if store.count(index.physical_name):
+            store.query(index.physical_name, probe, 1)
+    except (VectorStoreUnavailable, VectorCollectionMissing):
+        store.heartbeat()
+        return False
+    except VectorStoreError as error:
+        logger.warning("index %s is damaged: %s", index.physical_name, error.message)
+        return True
+    return False
+
+
 def reconcile(index: Index) -> Drift:
     """Make an index hold exactly its live chunks; returns what had differed."""
     store = vector_store()
@@ -145,7 +181,7 @@ def reconcile(index: Index) -> Drift:
         send_chunks(store, index, chunks, _vectors_of(index, chunks))
     if drift.orphaned:
         store.delete(index.physical_name, drift.orphaned)
-    Index.objects.filter(pk=index.pk).update(checked_at=timezone.now())
+    Index.objects.filter(pk=index.pk).update(checked_at=timezone.now(), drift=drift.counts)
     if not drift.is_clean:
         logger.info(
             "index %s: %d missing, %d stale, %d orphaned records repaired",
@@ -178,6 +214,6 @@ def active_indexes() -> list[Index]:
     return list(
         Index.objects.active()
         .filter(collection__deleted_at=None)
-        .select_related("embedding_model")
+        .select_related("embedding_model", "collection")
         .order_by(F("checked_at").asc(nulls_first=True))
     )

@@ -1,4 +1,4 @@
-"""The worker: claims what waits, indexes it, cleans up behind, keeps Chroma in step.
+"""The worker: indexes what waits, builds indexes, cleans up behind, keeps Chroma in step.
 
 Any number may run. What one does is on rows with a lease, so one that dies is replaced by
 whoever comes next.
@@ -9,8 +9,9 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -20,10 +21,12 @@ from django.db import close_old_connections, connection
 from django.db.models import F
 from django.db.utils import OperationalError
 from django.utils import timezone
+from django_tasks_db.management.commands.db_worker import Worker as TaskRunner
+from django_tasks_db.models import DBTaskResult
 
-from retrieval import indexing, sync
-from retrieval.exceptions import KnowledgeBaseError
-from retrieval.models import Revision, Worker
+from retrieval import indexing, maintenance, reindex, sync
+from retrieval.exceptions import KnowledgeBaseError, VectorStoreError
+from retrieval.models import Index, Revision, Worker
 from retrieval.models.worker import HEARTBEAT
 
 logger = logging.getLogger(__name__)
@@ -33,6 +36,22 @@ IDLE = 0.5
 #: Seconds between comparisons of Chroma with the rows, and between tries after a failure.
 RECONCILE_EVERY = 15 * 60
 RECONCILE_RETRY = 5
+#: Seconds between looks for what has been deleted long enough.
+PURGE_EVERY = 60 * 60
+KEEP_TASK_RESULTS = timedelta(days=7)
+KEEP_WORKERS = timedelta(days=7)
+
+_current: "WorkerProcess | None" = None
+
+
+@contextmanager
+def current_worker() -> Iterator["WorkerProcess"]:
+    """The worker of this process; a short-lived one where none runs."""
+    if _current is not None:
+        yield _current
+        return
+    with WorkerProcess("task") as process:
+        yield process
 
 
 class WorkerProcess:
@@ -46,13 +65,27 @@ class WorkerProcess:
         self._doing = "starting"
         self._finished = 0
         self._pulse = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._tasks = TaskRunner(
+            queue_names=["*"],
+            interval=0,
+            batch=True,
+            backend_name="default",
+            startup_delay=False,
+            max_tasks=None,
+            worker_id=self.name[:64],
+            excluded_queue_names=[],
+        )
         self._reconcile_at = 0.0
+        self._purge_at = 0.0
+        self._build_at = 0.0
 
     def __enter__(self) -> Self:
+        global _current
         release_abandoned(self.host)
-        Worker.objects.filter(seen_at__lt=timezone.now() - timedelta(days=7)).delete()
+        Worker.objects.filter(seen_at__lt=timezone.now() - KEEP_WORKERS).delete()
         Worker.objects.create(name=self.name, host=self.host, pid=os.getpid(), doing=self._doing)
         self._pulse.start()
+        _current = self
         return self
 
     def __exit__(
@@ -61,10 +94,13 @@ class WorkerProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        global _current
+        _current = None
         self._done.set()
         self._pulse.join(timeout=5)
         # What is still held was cut short by an error or a stop: others may have it at once.
         Revision.objects.all().held_by(self.name).release()
+        Index.objects.all().held_by(self.name).release()
         Worker.objects.filter(name=self.name).update(
             stopped_at=timezone.now(), doing="", done_count=self._finished
         )
@@ -78,20 +114,59 @@ class WorkerProcess:
                     seen_at=timezone.now(), doing=self._doing[:200], done_count=self._finished
                 )
                 Revision.objects.all().extend_lease(self.name, settings.LEASE_SECONDS)
+                Index.objects.all().extend_lease(self.name, settings.LEASE_SECONDS)
             except OperationalError as error:
                 logger.warning("heartbeat missed: %s", error)
                 close_old_connections()
         connection.close()
 
+    # --- What there is to do --------------------------------------------------------------
+
     def work_once(self) -> bool:
-        """Do the next thing there is to do; False if there was nothing."""
+        """Do the next thing there is to do of each kind; False if there was nothing."""
+        indexed = self._index_batch()
+        built = self._build_step()
+        return indexed or built or self._clean_up()
+
+    def index_pending(self) -> int:
+        """Index until nothing is due; returns the documents that were finished."""
+        before = self._finished
+        while not self.stopping.is_set() and self._index_batch():
+            pass
+        return self._finished - before
+
+    def _index_batch(self) -> bool:
         revisions = indexing.claim(self.name)
-        if revisions:
-            self._doing = f"indexing {len(revisions)} documents"
-            self._finished += indexing.process(self.name, revisions)
-            return True
+        if not revisions:
+            return False
+        self._doing = f"indexing {len(revisions)} documents"
+        error = indexing.process(self.name, revisions)
+        if error is None:
+            self._finished += len(revisions)
+        elif isinstance(error, VectorStoreError):
+            # Perhaps the index is damaged: look at once, not in a quarter of an hour.
+            self._reconcile_at = min(self._reconcile_at, time.monotonic() + RECONCILE_RETRY)
+        return True
+
+    def _build_step(self) -> bool:
+        if time.monotonic() < self._build_at:
+            return False
+        index = reindex.claim(self.name)
+        if index is None:
+            return False
+        self._doing = f"building an index of {index.collection.slug}"
         try:
-            self._doing = "cleaning up"
+            reindex.step(index)
+        except KnowledgeBaseError as error:
+            logger.warning("building %s: %s", index.physical_name, error.message)
+            Index.objects.filter(pk=index.pk).update(failure_message=error.message)
+            self._build_at = time.monotonic() + RECONCILE_RETRY
+            return False
+        return True
+
+    def _clean_up(self) -> bool:
+        self._doing = "cleaning up"
+        try:
             return indexing.clean_up() > 0
         except KnowledgeBaseError as error:
             # Retired rows stay where they are, and are cleaned when Chroma is back.
@@ -110,6 +185,8 @@ class WorkerProcess:
             close_old_connections()
             try:
                 self._reconcile_when_due()
+                self._purge_when_due()
+                self._tasks.run()
                 busy = self.work_once()
             except OperationalError as error:
                 logger.warning("the database does not answer: %s", error)
@@ -121,7 +198,7 @@ class WorkerProcess:
 
     def _reconcile_when_due(self) -> None:
         """Compare every index with its rows at the start, then now and then."""
-        now = timezone.now().timestamp()
+        now = time.monotonic()
         if now < self._reconcile_at:
             return
         self._doing = "comparing Chroma with the database"
@@ -130,10 +207,30 @@ class WorkerProcess:
             for index in sync.active_indexes():
                 if self.stopping.is_set():
                     return
-                sync.reconcile(index)
+                if sync.is_damaged(index):
+                    reindex.rebuild_damaged(index)
+                elif index.state == Index.State.LIVE:
+                    sync.reconcile(index)
         except KnowledgeBaseError as error:
             logger.warning("cannot compare Chroma with the database yet: %s", error.message)
             self._reconcile_at = now + RECONCILE_RETRY
+
+    def _purge_when_due(self) -> None:
+        now = time.monotonic()
+        if now < self._purge_at:
+            return
+        self._doing = "deleting what was deleted long ago"
+        self._purge_at = now + PURGE_EVERY
+        try:
+            maintenance.clean_deleted_collections()
+            maintenance.drop_old_indexes()
+            maintenance.purge()
+        except KnowledgeBaseError as error:
+            logger.warning("cannot delete old indexes yet: %s", error.message)
+            self._purge_at = now + RECONCILE_RETRY
+        DBTaskResult.objects.finished().filter(
+            finished_at__lt=timezone.now() - KEEP_TASK_RESULTS
+        ).delete()
 
 
 def release_abandoned(host: str) -> int:
@@ -145,7 +242,8 @@ def release_abandoned(host: str) -> int:
     for worker in Worker.objects.filter(host=host, stopped_at=None):
         if _is_running(worker.pid):
             continue  # if it is not that worker any more, the lease decides
-        released += Revision.objects.all().held_by(worker.name).release()
+        released += Revision.objects.all().held_by(worker.name).abandon()
+        Index.objects.all().held_by(worker.name).release()
         Worker.objects.filter(pk=worker.pk).update(stopped_at=F("seen_at"), doing="")
     return released
 

@@ -99,3 +99,14 @@ class Document(models.Model):
         own.unfinished().supersede(now)
         if self.live_revision_id:
             own.filter(pk=self.live_revision_id).retire(now)
+        self.release_duplicates()
+
+    def release_duplicates(self) -> int:
+        """One of those that were kept out of search because this document said the same is
+        indexed in its place, and the others are duplicates of that one; returns how many."""
+        kept_out = Revision.objects.filter(duplicate_of=self, state=Revision.State.SKIPPED)
+        heir = kept_out.order_by("pk").first()
+        if heir is None:
+            return 0
+        Revision.objects.filter(pk=heir.pk).requeue()
+        return 1 + kept_out.update(duplicate_of=heir.document_id)

@@ -1,5 +1,5 @@
 from datetime import datetime, timedelta
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from django.db import models
 from django.db.models import F, Q
@@ -7,6 +7,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from retrieval.exceptions import KnowledgeBaseError
+
+if TYPE_CHECKING:
+    from retrieval.models.document import Document
 
 
 def original_path(revision: "Revision", filename: str) -> str:
@@ -24,11 +27,12 @@ class RevisionQuerySet(models.QuerySet["Revision"]):
     def failed(self) -> "RevisionQuerySet":
         return self.filter(state=Revision.State.FAILED)
 
+    def in_work(self) -> "RevisionQuerySet":
+        return self.filter(state__in=Revision.IN_WORK)
+
     def claimable(self, now: datetime) -> "RevisionQuerySet":
-        """Waiting and due, or in work by somebody whose lease has run out."""
-        waiting = Q(state=Revision.State.QUEUED) & (Q(not_before=None) | Q(not_before__lte=now))
-        abandoned = Q(state__in=Revision.IN_WORK) & (Q(lease_until=None) | Q(lease_until__lt=now))
-        return self.filter(waiting | abandoned)
+        """Waiting and due. What is in work becomes so again when its lease has run out."""
+        return self.filter(Q(not_before=None) | Q(not_before__lte=now), state=Revision.State.QUEUED)
 
     def held_by(self, owner: str) -> "RevisionQuerySet":
         return self.filter(lease_owner=owner, state__in=Revision.IN_WORK)
@@ -50,6 +54,16 @@ class RevisionQuerySet(models.QuerySet["Revision"]):
             lease_until=None,
         )
 
+    def abandon(self) -> int:
+        """Give back what a dead worker held, and remember that it died over it."""
+        return self.update(
+            state=Revision.State.QUEUED,
+            state_at=timezone.now(),
+            crashes=F("crashes") + 1,
+            lease_owner="",
+            lease_until=None,
+        )
+
     def postpone(self, owner: str, error: KnowledgeBaseError, delay: float) -> int:
         """Queue again after a failure that time can heal, keeping its reason visible."""
         now = timezone.now()
@@ -66,11 +80,35 @@ class RevisionQuerySet(models.QuerySet["Revision"]):
 
     def retry(self) -> int:
         """Queue failed revisions again, because somebody asked for it."""
-        return self.failed().update(
+        return self.failed().requeue()
+
+    def cancel(self) -> int:
+        """Stop what is not finished; the live revision, if any, goes on serving."""
+        now = timezone.now()
+        return self.unfinished().update(
+            state=Revision.State.CANCELLED,
+            state_at=now,
+            finished_at=now,
+            retired_at=now,
+            failure_code="cancelled",
+            failure_message="Cancelled. Upload it again, or retry it, to have it indexed.",
+            lease_owner="",
+            lease_until=None,
+        )
+
+    def requeue(self) -> int:
+        """Begin again from the bytes, whatever became of it before."""
+        return self.update(
             state=Revision.State.QUEUED,
             state_at=timezone.now(),
             not_before=None,
             attempts=0,
+            crashes=0,
+            retryable=False,
+            finished_at=None,
+            retired_at=None,
+            cleaned_at=None,
+            duplicate_of=None,
             failure_code="",
             failure_message="",
         )
@@ -149,6 +187,9 @@ class Revision(models.Model):
     failure_message = models.TextField(_("failure"), blank=True)
     retryable = models.BooleanField(_("retryable"), default=False)
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    crashes = models.PositiveIntegerField(
+        _("crashes"), default=0, help_text=_("How often a worker died while it held this.")
+    )
     not_before = models.DateTimeField(_("not before"), null=True, blank=True)
     lease_owner = models.CharField(_("held by"), max_length=100, blank=True)
     lease_until = models.DateTimeField(_("held until"), null=True, blank=True)
@@ -193,6 +234,17 @@ class Revision(models.Model):
     @property
     def is_unfinished(self) -> bool:
         return self.state in self.UNFINISHED
+
+    def mark_duplicate_of(self, document: "Document") -> None:
+        """Keep this version out of search, on a row that is not saved yet."""
+        self.state = Revision.State.SKIPPED
+        self.finished_at = self.state_at
+        self.duplicate_of = document
+        self.failure_code = "duplicate"
+        self.failure_message = (
+            f"The same bytes are searched already as {document.external_id}. "
+            "Keep both, or delete this one."
+        )
 
     def fail(self, owner: str, error: KnowledgeBaseError) -> bool:
         """Record why this version cannot be indexed, if `owner` still holds it."""
