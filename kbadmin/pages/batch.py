@@ -163,14 +163,19 @@ def summarise(pairs: list[tuple[Item, Row]]) -> str:
     outcomes = [item.outcome for item, row in pairs if not row.is_failed]
     reasons = list(dict.fromkeys(row.reason for _item, row in pairs if row.is_failed))
     failed = sum(1 for _item, row in pairs if row.is_failed)
-    added, updated, unchanged, retried = (
-        outcomes.count(outcome) for outcome in ("added", "updated", "unchanged", "retried")
+    added, updated, unchanged, retried, duplicate = (
+        outcomes.count(outcome)
+        for outcome in ("added", "updated", "unchanged", "retried", "duplicate")
     )
     counted = [
         (added, ngettext("%(n)d added", "%(n)d added", added)),
         (updated, ngettext("%(n)d updated", "%(n)d updated", updated)),
         (unchanged, ngettext("%(n)d unchanged", "%(n)d unchanged", unchanged)),
         (retried, ngettext("%(n)d tried again", "%(n)d tried again", retried)),
+        (
+            duplicate,
+            ngettext("%(n)d left out as duplicate", "%(n)d left out as duplicates", duplicate),
+        ),
         (failed, ngettext("%(n)d failed", "%(n)d failed", failed)),
     ]
     parts = [text % {"n": number} for number, text in counted if number]

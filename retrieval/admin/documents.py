@@ -103,8 +103,9 @@ class DocumentAdmin(TombstoneAdmin[Document]):
         if not revision.failure_message:
             return shown
         return format_html(
-            '<span class="kb-cell">{}<span class="kb-sub kb-reason" title="{}">{}</span></span>',
+            '<span class="kb-cell">{}<span class="kb-sub {}" title="{}">{}</span></span>',
             shown,
+            "kb-reason" if revision.state == Revision.State.FAILED else "",
             revision.failure_message,
             revision.failure_message,
         )

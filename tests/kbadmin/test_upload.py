@@ -63,6 +63,15 @@ def test_the_same_file_again_is_unchanged_and_a_new_version_an_update(
     assert "1 updated, 1 unchanged." in page.get(where).content.decode()
 
 
+def test_a_duplicate_is_told_without_alarm(page: Client, collection: Collection) -> None:
+    data = {"collection": collection.pk, "files": files("a.md", "b.md", content="same")}
+    where = page.post(URL, data)["Location"]
+    Revision.objects.filter(state="queued").update(state="indexed")
+    html = page.get(where).content.decode()
+    assert "1 added, 1 left out as duplicate" in html
+    assert "kb-reason" not in html
+
+
 def test_the_end_is_told_in_one_sentence(page: Client, collection: Collection) -> None:
     where = send(page, collection, "a.md", "b.md", "scan.pdf")
     Revision.objects.update(state="indexed")
@@ -133,7 +142,7 @@ def test_the_script_gets_the_address_and_adds_to_it(page: Client, collection: Co
     ).json()
     second = page.post(
         first["batch"],
-        {"collection": collection.pk, "files": files("a.md"), "paths": ["other/a.md"]},
+        {"collection": collection.pk, "files": files("a.md", content="b"), "paths": ["other/a.md"]},
         headers={"Accept": "application/json"},
     ).json()
     assert first == second
