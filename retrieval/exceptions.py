@@ -70,6 +70,16 @@ class ParseError(KnowledgeBaseError):
     status = 422
 
 
+class OriginalMissing(ParseError):
+    code = "original_missing"
+
+
+class UnexpectedFailure(ParseError):
+    """Something that nobody foresaw went wrong with this one document."""
+
+    code = "internal_error"
+
+
 class UnsupportedFormat(ParseError):
     code = "unsupported_format"
 
@@ -85,6 +95,12 @@ class UndecodableText(ParseError):
 
 class InvalidFrontMatter(ParseError):
     code = "invalid_front_matter"
+
+
+class FrontMatterMismatch(ParseError):
+    """Front matter that is valid but not what its collection asks for."""
+
+    code = "front_matter_mismatch"
 
 
 class NoText(ParseError):

@@ -18,11 +18,16 @@ from django.utils import timezone
 
 from retrieval.chunks import forget_chunks, write_chunks
 from retrieval.embeddings import Vectors, embeddings_of
-from retrieval.exceptions import KnowledgeBaseError, ModelNotReady, VectorStoreError
+from retrieval.exceptions import (
+    KnowledgeBaseError,
+    ModelNotReady,
+    UnexpectedFailure,
+    VectorStoreError,
+)
 from retrieval.factories import chunker_for, vector_store
 from retrieval.hashing import text_hash
 from retrieval.models import Attribute, Chunk, Document, EmbeddingModel, Index, Revision
-from retrieval.parsers import parse
+from retrieval.reading import read, read_original
 from retrieval.sync import delete_vectors, send_chunks
 from retrieval.types import ChunkSlice, MetadataValue, ParsedDocument
 
@@ -46,12 +51,6 @@ class Work:
     #: by chunking: an index that shares it shares the slices
     slices: dict[str, list[ChunkSlice]] = field(default_factory=dict)
     chunks: dict[str, list[Chunk]] = field(default_factory=dict)
-
-
-class UnexpectedFailure(KnowledgeBaseError):
-    """Something that nobody foresaw went wrong with this one document."""
-
-    code = "internal_error"
 
 
 def claim(owner: str) -> list[Revision]:
@@ -166,27 +165,9 @@ def _parse(owner: str, work: Work) -> bool:
     """Read the original; False if there is nothing more to do for this revision."""
     revision = work.revision
     try:
-        with revision.original.open("rb") as file:
-            data = file.read()
-        work.parsed = parse(revision.filename, data)
+        work.parsed = read(revision, read_original(revision))
     except KnowledgeBaseError as error:
         revision.fail(owner, error)
-        return False
-    except FileNotFoundError:
-        revision.fail(
-            owner,
-            UnexpectedFailure(
-                "The original file is missing from the data folder. Upload it again."
-            ),
-        )
-        return False
-    except Exception as error:
-        # A parser that breaks on one file must not stop the worker for all the others.
-        logger.exception("parsing %s failed", revision)
-        revision.fail(
-            owner,
-            UnexpectedFailure(f"Reading this file broke the parser ({type(error).__name__})."),
-        )
         return False
     revision.title = work.parsed.title
     revision.text = work.parsed.text

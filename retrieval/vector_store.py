@@ -13,16 +13,17 @@ from itertools import islice
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
-import chromadb  # noqa: TID251 - this is the room for it
 import httpx
 import numpy as np
-from chromadb.api import ClientAPI  # noqa: TID251
+from chromadb.api import ClientAPI, ServerAPI  # noqa: TID251 - this is the room for it
+from chromadb.api.client import Client  # noqa: TID251
 from chromadb.api.collection_configuration import (  # noqa: TID251
     CreateCollectionConfiguration,
     CreateHNSWConfiguration,
 )
 from chromadb.api.models.Collection import Collection  # noqa: TID251
-from chromadb.config import Settings  # noqa: TID251
+from chromadb.api.shared_system_client import SharedSystemClient  # noqa: TID251
+from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings  # noqa: TID251
 from chromadb.errors import (  # noqa: TID251
     ChromaError,
     InvalidArgumentError,
@@ -98,6 +99,36 @@ def translated_errors(name: str = "") -> Iterator[None]:
         raise VectorStoreError(f"The Chroma client refused the request: {error}") from error
 
 
+class _Client(Client):  # type: ignore[misc]
+    """chromadb's client without the I/O of its constructor, which knows no timeout and goes
+    through whatever proxy the environment names."""
+
+    def __init__(self, url: str, headers: dict[str, str], timeout: float) -> None:
+        parts = urlsplit(url)
+        ssl = parts.scheme == "https"
+        settings = Settings(
+            _env_file=None,  # what is named here also wins over the environment
+            anonymized_telemetry=False,
+            chroma_api_impl="chromadb.api.fastapi.FastAPI",
+            chroma_server_host=url if parts.path else str(parts.hostname),
+            chroma_server_http_port=parts.port or (443 if ssl else 80),
+            chroma_server_ssl_enabled=ssl,
+            chroma_server_headers=headers,
+            chroma_client_auth_provider=None,
+        )
+        SharedSystemClient.__init__(self, settings)
+        self.tenant, self.database = DEFAULT_TENANT, DEFAULT_DATABASE
+        self._server: Any = self._system.instance(ServerAPI)
+        given = self._server._session
+        given.close()
+        self._server._session = httpx.Client(
+            timeout=timeout,
+            headers=given.headers,
+            limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
+            trust_env=False,
+        )
+
+
 class VectorStore:
     """One Chroma server. Connects on first use; safe to share between threads."""
 
@@ -117,7 +148,7 @@ class VectorStore:
             return self._client
 
     def _build_client(self) -> ClientAPI:
-        """The constructor does I/O without a timeout, so the server is asked first."""
+        """The server is asked first, so that a wrong address is told from a busy server."""
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         # trust_env: a proxy for the outside world must not come between us and Chroma.
         with httpx.Client(timeout=self._timeout, headers=headers, trust_env=False) as probe:
@@ -127,29 +158,7 @@ class VectorStore:
                     f"Chroma at {self._url} answered {response.status_code}. "
                     "Check KBADMIN_CHROMA_URL and KBADMIN_CHROMA_TOKEN."
                 )
-        parts = urlsplit(self._url)
-        ssl = parts.scheme == "https"
-        try:
-            client = chromadb.HttpClient(
-                host=self._url if parts.path else str(parts.hostname),
-                port=parts.port or (443 if ssl else 80),
-                ssl=ssl,
-                headers=headers,
-                settings=Settings(anonymized_telemetry=False),
-            )
-        except ValueError as error:
-            # The constructor's way to say that the server went away or a proxy refused.
-            raise VectorStoreUnavailable(f"Chroma cannot be reached: {error}") from error
-        server: Any = client._server  # type: ignore[attr-defined]
-        # chromadb builds its HTTP client with timeout=None; a hung server would hold a search.
-        server._session.close()
-        server._session = httpx.Client(
-            timeout=self._timeout,
-            headers=server._session.headers,
-            limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
-            trust_env=False,
-        )
-        return client
+        return _Client(self._url, headers, self._timeout)
 
     def _collection(self, name: str) -> Collection:
         client = self._connect()

@@ -30,6 +30,11 @@ class Command(BaseCommand):
         parser.add_argument(
             "--wait", action="store_true", help="return when everything is indexed or failed"
         )
+        parser.add_argument(
+            "--keep-duplicates",
+            action="store_true",
+            help="index files whose bytes another document has, too",
+        )
         parser.add_argument("--json", action="store_true", help="print a report for programs")
 
     def handle(
@@ -39,6 +44,7 @@ class Command(BaseCommand):
         collection: str,
         prune: bool,
         wait: bool,
+        keep_duplicates: bool,
         json: bool,
         **options: Any,
     ) -> None:
@@ -50,7 +56,7 @@ class Command(BaseCommand):
                 f"There is no collection {collection!r}. There are: {known}.", returncode=WRONG_USE
             )
         try:
-            report = accept_folders(target, paths, prune=prune)
+            report = accept_folders(target, paths, prune=prune, keep_duplicates=keep_duplicates)
         except SourceError as error:
             raise CommandError(error.message, returncode=WRONG_USE) from error
         if wait:
@@ -139,6 +145,7 @@ def as_json(collection: Collection, report: FolderReport, seconds: float) -> str
             "updated": len(report.updated),
             "unchanged": len(report.unchanged),
             "retried": len(report.retried),
+            "duplicate": len(report.duplicate),
             "removed": len(report.removed),
             "failed": len(report.failed),
             "seconds": round(seconds, 3),
@@ -146,6 +153,7 @@ def as_json(collection: Collection, report: FolderReport, seconds: float) -> str
                 "added": report.added,
                 "updated": report.updated,
                 "retried": report.retried,
+                "duplicate": report.duplicate,
                 "removed": report.removed,
                 "failed": [
                     {
@@ -170,6 +178,7 @@ def as_sentence(report: FolderReport, waited: bool, seconds: float) -> str:
             ("updated", report.updated),
             ("unchanged", report.unchanged),
             ("tried again", report.retried),
+            ("duplicate", report.duplicate),
             ("removed", report.removed),
             ("failed", report.failed),
         )
