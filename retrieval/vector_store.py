@@ -99,31 +99,31 @@ def translated_errors(name: str = "") -> Iterator[None]:
         raise VectorStoreError(f"The Chroma client refused the request: {error}") from error
 
 
-class _Client(Client):  # type: ignore[misc]
+class _Client(Client):
     """chromadb's client without the I/O of its constructor, which knows no timeout and goes
     through whatever proxy the environment names."""
 
     def __init__(self, url: str, headers: dict[str, str], timeout: float) -> None:
         parts = urlsplit(url)
         ssl = parts.scheme == "https"
-        settings = Settings(
-            _env_file=None,  # what is named here also wins over the environment
-            anonymized_telemetry=False,
-            chroma_api_impl="chromadb.api.fastapi.FastAPI",
-            chroma_server_host=url if parts.path else str(parts.hostname),
-            chroma_server_http_port=parts.port or (443 if ssl else 80),
-            chroma_server_ssl_enabled=ssl,
-            chroma_server_headers=headers,
-            chroma_client_auth_provider=None,
-        )
-        SharedSystemClient.__init__(self, settings)
+        options: dict[str, Any] = {
+            "_env_file": None,  # what is named here also wins over the environment
+            "anonymized_telemetry": False,
+            "chroma_api_impl": "chromadb.api.fastapi.FastAPI",
+            "chroma_server_host": url if parts.path else str(parts.hostname),
+            "chroma_server_http_port": parts.port or (443 if ssl else 80),
+            "chroma_server_ssl_enabled": ssl,
+            "chroma_server_headers": headers,
+            "chroma_client_auth_provider": None,
+        }
+        SharedSystemClient.__init__(self, Settings(**options))
         self.tenant, self.database = DEFAULT_TENANT, DEFAULT_DATABASE
-        self._server: Any = self._system.instance(ServerAPI)
-        given = self._server._session
-        given.close()
-        self._server._session = httpx.Client(
+        server: Any = self._system.instance(ServerAPI)  # type: ignore[type-abstract]
+        self._server = server
+        server._session.close()
+        server._session = httpx.Client(
             timeout=timeout,
-            headers=given.headers,
+            headers=server._session.headers,
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
             trust_env=False,
         )
