@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
+from retrieval.archives import unpack
 from retrieval.chunks import forget_chunks, write_chunks
 from retrieval.embeddings import Vectors, embeddings_of
 from retrieval.exceptions import (
@@ -27,7 +28,8 @@ from retrieval.exceptions import (
 from retrieval.factories import chunker_for, vector_store
 from retrieval.hashing import text_hash
 from retrieval.models import Attribute, Chunk, Document, EmbeddingModel, Index, Revision
-from retrieval.reading import read, read_original
+from retrieval.parsers import is_archive
+from retrieval.reading import parser_limits, read, read_original
 from retrieval.sync import delete_vectors, send_chunks
 from retrieval.types import ChunkSlice, MetadataValue, ParsedDocument
 
@@ -165,7 +167,11 @@ def _parse(owner: str, work: Work) -> bool:
     """Read the original; False if there is nothing more to do for this revision."""
     revision = work.revision
     try:
-        work.parsed = read(revision, read_original(revision))
+        data = read_original(revision)
+        if is_archive(revision.filename, data):
+            unpack(owner, revision, data, parser_limits())
+            return False
+        work.parsed = read(revision, data)
     except KnowledgeBaseError as error:
         revision.fail(owner, error)
         return False

@@ -2,13 +2,27 @@
 
 import logging
 
+from django.conf import settings
+
 from retrieval import front_matter
 from retrieval.exceptions import KnowledgeBaseError, OriginalMissing, UnexpectedFailure
 from retrieval.models import Revision
-from retrieval.parsers import parse
+from retrieval.parsers import Limits, parse
 from retrieval.types import ParsedDocument
 
 logger = logging.getLogger(__name__)
+
+
+def parser_limits() -> Limits:
+    """The operator's bounds, as the parsers take them."""
+    return Limits(
+        max_pages=settings.MAX_PAGES,
+        max_characters=settings.MAX_CHARACTERS,
+        zip_entries=settings.MAX_ZIP_ENTRIES,
+        zip_bytes=settings.MAX_ZIP_SIZE,
+        zip_ratio=settings.MAX_ZIP_RATIO,
+        memory_bytes=settings.MAX_PARSE_MEMORY,
+    )
 
 
 def read_original(revision: Revision) -> bytes:
@@ -30,7 +44,7 @@ def read(revision: Revision, data: bytes) -> ParsedDocument:
     must not stop the worker for all the others.
     """
     try:
-        parsed = parse(revision.filename, data)
+        parsed = parse(revision.filename, data, limits=parser_limits(), options=revision.options)
         front_matter.check(parsed.metadata, revision.document.collection.front_matter_schema)
     except KnowledgeBaseError:
         raise

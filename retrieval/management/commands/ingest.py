@@ -7,9 +7,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import F
 from tqdm import tqdm
 
+from retrieval.archives import member_source
 from retrieval.exceptions import SourceError
 from retrieval.ingest import Failure, FolderReport, accept_folders
-from retrieval.models import Chunk, Collection, Revision, Worker
+from retrieval.models import Chunk, Collection, Document, Revision, Worker
 
 #: Seconds between looks at how far the workers are.
 POLL = 0.3
@@ -60,8 +61,11 @@ class Command(BaseCommand):
         except SourceError as error:
             raise CommandError(error.message, returncode=WRONG_USE) from error
         if wait:
-            self._wait_for(target, report)
-        report.failed += failures_of(target, report.given) if wait else []
+            given = set(report.given)
+            self._wait_for(target, given)
+            members = members_of(target, given)
+            self._wait_for(target, members)
+            report.failed += failures_of(target, given | members)
         seconds = time.monotonic() - started
         if json:
             self.stdout.write(as_json(target, report, seconds))
@@ -72,13 +76,9 @@ class Command(BaseCommand):
         if report.failed:
             raise SystemExit(1)
 
-    def _wait_for(self, collection: Collection, report: FolderReport) -> None:
+    def _wait_for(self, collection: Collection, given: set[str]) -> None:
         """Until none of the given documents is unfinished; does the work if no worker lives."""
-        unfinished = set(
-            Revision.objects.unfinished()
-            .filter(document__collection=collection, document__latest_revision__isnull=False)
-            .values_list("document__external_id", flat=True)
-        ) & set(report.given)
+        unfinished = still_unfinished(collection, given)
         if not unfinished:
             return
         chunks_before = Chunk.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
@@ -121,9 +121,21 @@ def still_unfinished(collection: Collection, external_ids: set[str]) -> set[str]
     return set(rows.values_list("document__external_id", flat=True)) & external_ids
 
 
-def failures_of(collection: Collection, external_ids: list[str]) -> list[Failure]:
+def members_of(collection: Collection, external_ids: set[str]) -> set[str]:
+    """The documents that came out of the archives among the given ones."""
+    archives = [
+        member_source(document)
+        for document in Document.objects.filter(
+            collection=collection, latest_revision__failure_code="unpacked"
+        ).only("pk", "external_id")
+        if document.external_id in external_ids
+    ]
+    rows = Document.objects.filter(collection=collection, deleted_at=None, source__in=archives)
+    return set(rows.values_list("external_id", flat=True))
+
+
+def failures_of(collection: Collection, given: set[str]) -> list[Failure]:
     """The given documents whose latest revision failed, with its reason."""
-    given = set(external_ids)
     return [
         Failure(external_id, code, message)
         for external_id, code, message in Revision.objects.failed()
