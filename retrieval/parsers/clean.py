@@ -12,9 +12,14 @@ SURROGATES = re.compile(r"[\ud800-\udfff]")
 MANY_BLANK_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
 
 
+def line_ends(text: str) -> str:
+    """Line ends as "\\n", whoever wrote them."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def clean(text: str) -> str:
     """Line ends "\\n", no control characters but tab, a lone surrogate is U+FFFD."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\v", "\n").replace("\f", "\n")
+    text = line_ends(text).replace("\v", "\n").replace("\f", "\n")
     return SURROGATES.sub("\ufffd", CONTROLS.sub("", text))
 
 

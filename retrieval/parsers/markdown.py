@@ -19,6 +19,11 @@ MAX_TITLE = 500
 #: Values in one front matter, those of lists and of aliases counted one by one.
 MAX_VALUES, MAX_DEPTH = 10_000, 20
 LARGEST_NUMBER = 1e300
+#: Characters of front matter, and aliases in it: merging them unfolds while it is read.
+MAX_FRONT_MATTER, MAX_ALIASES = 64 * 1024, 100
+MAX_MERGES = 5
+#: A title is looked for in so many characters of a text.
+HEADING_WITHIN = 100_000
 YAML = YAMLHandler()
 FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)??(---|\.\.\.)[ \t]*(\n|\Z)", re.DOTALL)
 
@@ -45,6 +50,7 @@ def split_front_matter(text: str) -> tuple[dict[str, MetadataValue], str]:
     header = block.group(1) or ""
     is_certain = not header.startswith("\n")
     try:
+        _check_source(header)
         # Not the C loader: it crashes the process where this one raises RecursionError.
         raw = YAML.load(header, Loader=yaml.SafeLoader)
         if not isinstance(raw, Mapping | None):
@@ -74,6 +80,15 @@ def _invalid(error: Exception) -> InvalidFrontMatter:
         line=line,
         column=column,
     )
+
+
+def _check_source(header: str) -> None:
+    """Raises ValueError for what would take too long to read."""
+    if len(header) > MAX_FRONT_MATTER:
+        raise ValueError(f"it has more than {MAX_FRONT_MATTER} characters")
+    aliases = len(re.findall(r"(?<![\w*])\*\w", header))
+    if aliases > MAX_ALIASES or (aliases and header.count("<<") > MAX_MERGES):
+        raise ValueError("it refers to itself too often")
 
 
 def _check_size(raw: Any) -> None:
@@ -123,7 +138,8 @@ def _storable(text: str) -> str:
 def first_heading(text: str) -> str:
     """The first heading of level 1, or of any level where there is none."""
     first = ""
-    tokens = MarkdownIt("commonmark").parse(text[:100_000])
+    # Only blocks: the rules for what is inside a line take long on hostile text.
+    tokens = MarkdownIt("commonmark").disable("inline").parse(text[:HEADING_WITHIN])
     for token, content in itertools.pairwise(tokens):
         if token.type == "heading_open":
             if token.tag == "h1":

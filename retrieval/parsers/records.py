@@ -13,15 +13,21 @@ from retrieval.exceptions import InvalidTable
 from retrieval.parsers.clean import check_length, nested, one_line
 from retrieval.parsers.limits import Limits
 
-QUESTION = frozenset(
-    "question questions q prompt query instruction faq 问题 提问 问 问句 标准问题 标准问 "
-    "問題 提問 問".split()
+
+def known(names: str) -> frozenset[str]:
+    return frozenset(names.split(", "))
+
+
+QUESTION = known(
+    "question, questions, q, prompt, query, instruction, faq, 问题, 提问, 问, 问句, 标准问题, "
+    "标准问, 問題, 提問, 問"
 )
-ANSWER = frozenset(
-    "answer answers a response reply completion output 答案 回答 回复 答 标准答案 解答 回覆".split()
+ANSWER = known(
+    "answer, answers, a, response, reply, completion, output, 答案, 回答, 回复, 答, 标准答案, "
+    "解答, 回覆"
 )
-TITLE = frozenset("title name heading subject topic 标题 名称 主题 標題 名稱".split())
-TEXT = frozenset("text content body description passage 内容 正文 文本 描述 內容".split())
+TITLE = known("title, name, heading, subject, topic, 标题, 名称, 主题, 標題, 名稱")
+TEXT = known("text, content, body, description, passage, 内容, 正文, 文本, 描述, 內容")
 #: Characters of a row up to which it is one item of a list; a longer one is a section.
 SHORT_ROW = 300
 LONGEST_HEADING = 300
@@ -48,8 +54,8 @@ def roles_of(columns: Iterable[str], options: Mapping[str, Any]) -> Roles:
     """
     names = list(columns)
     found = {
-        role: _first_of(names, known)
-        for role, known in (
+        role: _first_of(names, wanted)
+        for role, wanted in (
             ("question", QUESTION), ("answer", ANSWER), ("title", TITLE), ("text", TEXT),
         )
     }  # fmt: skip
@@ -76,8 +82,8 @@ def roles_of(columns: Iterable[str], options: Mapping[str, Any]) -> Roles:
     return Roles(**found)
 
 
-def _first_of(columns: list[str], known: frozenset[str]) -> str:
-    return next((name for name in columns if name.strip().casefold() in known), "")
+def _first_of(columns: list[str], wanted: frozenset[str]) -> str:
+    return next((name for name in columns if name.strip().casefold() in wanted), "")
 
 
 def render(records: Iterable[tuple[Roles, Record]], limits: Limits) -> str:

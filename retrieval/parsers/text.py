@@ -5,7 +5,7 @@ import itertools
 from pathlib import PurePosixPath
 
 from retrieval.exceptions import UndecodableText
-from retrieval.parsers.clean import clean
+from retrieval.parsers.clean import line_ends
 from retrieval.types import ParsedDocument
 
 BYTE_ORDER_MARKS = (
@@ -27,16 +27,16 @@ def decode(data: bytes) -> str:
     """
     for mark, encoding in BYTE_ORDER_MARKS:
         if data.startswith(mark):
-            return clean(_decode_as(data[len(mark) :], encoding))
+            return line_ends(_decode_as(data[len(mark) :], encoding))
     if b"\0" in data:
         text = _utf16_without_mark(data)
         if text is None:
             raise UndecodableText(
                 "This file is not text (it holds NUL bytes). Save it as UTF-8 text and try again."
             )
-        return clean(text)
+        return line_ends(text)
     try:
-        return clean(data.decode("utf-8"))
+        return line_ends(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         position = error.start
     try:
@@ -45,7 +45,7 @@ def decode(data: bytes) -> str:
     except UnicodeDecodeError:
         text = ""
     if _is_chinese(text):
-        return clean(text)
+        return line_ends(text)
     raise UndecodableText(
         f"This file is not UTF-8 text (byte {position} does not fit). "
         "Save it as UTF-8 and try again."
