@@ -1,6 +1,7 @@
 """README, guide and change log say what the code does: names, defaults, links, addresses."""
 
 import ast
+import json
 import re
 import struct
 from pathlib import Path
@@ -8,10 +9,15 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from django.core.management import get_commands
+from django.core.management import get_commands, load_command_class
+from django.core.management.base import BaseCommand
 from django.urls import resolve
 
-from retrieval.parsers import PARSERS
+from retrieval import exceptions
+from retrieval.ingest import FolderReport
+from retrieval.management.commands.ingest import as_json
+from retrieval.models import Collection
+from retrieval.parsers.detection import BY_SUFFIX
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -130,7 +136,52 @@ def test_guide_names_every_kind_of_file_that_is_read():
         ROOT / "kb" / language / "formats-and-front-matter.md" for language in ("en", "zh")
     ):
         text = path.read_text()
-        assert [ending for ending in PARSERS if f"`{ending}`" not in text] == [], path.name
+        assert [ending for ending in BY_SUFFIX if f"`{ending}`" not in text] == [], path.name
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_guide_explains_every_way_in_which_a_document_fails(language):
+    text = (ROOT / "kb" / language / "failed-documents.md").read_text()
+    rows = re.findall(r"^\| (`.+?`) \| ", text, re.MULTILINE)
+    listed = {code for row in rows for code in re.findall(r"`([a-z_]+)`", row)}
+    kinds = [exceptions.ParseError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    assert {kind.code for kind in kinds[1:]} <= listed
+    known = {getattr(kind, "code", None) for kind in vars(exceptions).values()}
+    assert listed - known <= {"unreadable_file"}
+
+
+def options_of(command: BaseCommand) -> set[str]:
+    """Long options that a command adds to those of every command."""
+    actions = command.create_parser("manage.py", "command")._actions
+    common = BaseCommand().create_parser("manage.py", "command")._actions
+    names = [
+        {name for action in part for name in action.option_strings} for part in (actions, common)
+    ]
+    return {name for name in names[0] - names[1] if name.startswith("--")}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_guide_explains_every_option_and_field_of_ingest(language):
+    text = (ROOT / "kb" / language / "ingest-folder.md").read_text()
+    listed = set(re.findall(r"^\| `(--[a-z-]+)", text, re.MULTILINE))
+    assert listed == options_of(load_command_class("retrieval", "ingest"))
+    example = json.loads(text.split("```json\n")[1].split("```")[0])
+    real = json.loads(as_json(Collection(slug="docs"), FolderReport(), 0))
+    assert example.keys() == real.keys()
+    assert example["documents"].keys() == real["documents"].keys()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documents_name_only_options_that_exist(path):
+    for line in code_in(path.read_text()):
+        found = re.search(r"manage\.py ([a-z_]+)(.*)", line)
+        if found is None or found[1] in {"changepassword", "migrate"}:
+            continue
+        app = get_commands()[found[1]]
+        command = app if isinstance(app, BaseCommand) else load_command_class(app, found[1])
+        assert set(re.findall(r"(--[a-z-]+)", found[2])) <= options_of(command), line
 
 
 def test_picture_of_the_admin_is_small_enough_to_load():

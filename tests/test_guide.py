@@ -19,7 +19,7 @@ QUESTIONS = {
     "How do I connect NextChat?": "en/connect-nextchat.md",
     "How do I change the port?": "en/ports-and-addresses.md",
     "I forgot my admin password": "en/install-and-run.md",
-    "Why did my document fail?": "en/troubleshooting.md",
+    "Why did my document fail?": "en/failed-documents.md",
     "What does confidence mean?": "en/how-search-works.md",
     "如何上传文档？": "zh/upload-documents.md",
     "怎么修改端口？": "zh/ports-and-addresses.md",
