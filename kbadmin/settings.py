@@ -212,7 +212,7 @@ MAX_PARSE_SECONDS: float = read(
     "float", "KBADMIN_MAX_PARSE_SECONDS", 60.0, validate=Range(1, 3600)
 )
 MAX_PARSE_MEMORY: int = read(
-    "int", "KBADMIN_MAX_PARSE_MEMORY", 700 * 1024 * 1024, validate=Range(2**26, 2**36)
+    "int", "KBADMIN_MAX_PARSE_MEMORY", 512 * 1024 * 1024, validate=Range(2**28, 2**36)
 )
 #: Seconds for which a worker holds the documents it works on; it extends them while it lives.
 LEASE_SECONDS: int = read("int", "KBADMIN_LEASE_SECONDS", 60, validate=Range(5, 3600))

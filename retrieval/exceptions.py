@@ -163,6 +163,10 @@ class ParseCrashed(ParseError):
     code = "parse_crashed"
 
 
+class TooDeeplyNested(ParseError):
+    code = "too_deeply_nested"
+
+
 class ParserFailed(ParseError):
     """The library that reads this format broke on the file."""
 

@@ -7,7 +7,8 @@ from django.conf import settings
 from retrieval import front_matter
 from retrieval.exceptions import KnowledgeBaseError, OriginalMissing, UnexpectedFailure
 from retrieval.models import Revision
-from retrieval.parsers import Limits, parse
+from retrieval.parsers import Limits
+from retrieval.parsers.sandbox import parse_isolated
 from retrieval.types import ParsedDocument
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,9 @@ def read(revision: Revision, data: bytes) -> ParsedDocument:
     must not stop the worker for all the others.
     """
     try:
-        parsed = parse(revision.filename, data, limits=parser_limits(), options=revision.options)
+        parsed = parse_isolated(
+            revision.filename, data, parser_limits(), revision.options, settings.MAX_PARSE_SECONDS
+        )
         front_matter.check(parsed.metadata, revision.document.collection.front_matter_schema)
     except KnowledgeBaseError:
         raise

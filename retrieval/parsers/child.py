@@ -63,10 +63,10 @@ def _prepare(memory: int) -> None:
     importlib.import_module("markitdown.converters")
     gc.freeze()
     with suppress(OSError, ValueError, IndexError):
-        # Address space is more than memory, and libraries reserve much that they never use.
         with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
             loaded = int(file.read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (loaded + memory, loaded + memory))
+        # The parent watches the memory itself; this is for what grows faster than it looks.
+        resource.setrlimit(resource.RLIMIT_AS, (loaded + 2 * memory, loaded + 2 * memory))
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

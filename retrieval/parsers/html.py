@@ -8,7 +8,7 @@ from typing import Any
 from bs4 import BeautifulSoup, Tag
 from bs4.element import Comment
 
-from retrieval.exceptions import ParserFailed, UndecodableText
+from retrieval.exceptions import TooDeeplyNested, UndecodableText
 from retrieval.parsers.clean import clean, one_line, tidy
 from retrieval.parsers.limits import Limits
 from retrieval.parsers.text import decode
@@ -16,15 +16,16 @@ from retrieval.types import ParsedDocument
 
 CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]+)", re.IGNORECASE)
 #: Never text: code, forms, drawings, what is embedded.
-REMOVED = (
-    "script", "style", "noscript", "template", "iframe", "object", "embed", "svg", "canvas",
-    "math > annotation", "form", "button", "select", "input", "dialog", "head > *:not(title)",
+REMOVED = frozenset(
+    (
+        "script", "style", "noscript", "template", "iframe", "object", "embed", "svg", "canvas",
+        "annotation", "form", "button", "select", "input", "textarea", "dialog",
+    )
 )  # fmt: skip
 #: Around the text: menus and footers, which would be found with every question.
-AROUND = (
-    "nav", "aside", "body > footer", "body > header", '[role="navigation"]', '[role="banner"]',
-    '[role="contentinfo"]', '[role="search"]', '[aria-hidden="true"]', "[hidden]",
-)  # fmt: skip
+AROUND = frozenset(("nav", "aside"))
+AROUND_BODY = frozenset(("header", "footer"))
+AROUND_ROLES = frozenset(("navigation", "banner", "contentinfo", "search"))
 MAIN = "main, [role=main], article"
 #: The share of a page's text that its main part must hold to be taken for the page.
 MAIN_SHARE = 0.3
@@ -33,9 +34,9 @@ MAIN_SHARE = 0.3
 def parse(filename: str, data: bytes, limits: Limits, options: Mapping[str, Any]) -> ParsedDocument:
     """Read a web page: its main part where it names one, without menus and scripts.
 
-    Raises UndecodableText, ParserFailed.
+    Raises UndecodableText, TooDeeplyNested.
     """
-    soup = BeautifulSoup(read_page(data), "html.parser")
+    soup = BeautifulSoup(read_page(data), "lxml")
     heading = soup.find("h1")
     title = one_line(soup.title.get_text() if soup.title else "")
     title = title or one_line(heading.get_text() if heading else "") or PurePosixPath(filename).stem
@@ -69,15 +70,20 @@ def strip(soup: BeautifulSoup) -> Tag:
     """Take away what is no text of the page; returns the part that is left."""
     for comment in soup.find_all(string=lambda string: isinstance(string, Comment)):
         comment.extract()
-    for tag in soup.select(", ".join(REMOVED)):
-        tag.decompose()
+    # One walk for all: each selector of its own would take as long as the whole page.
+    around: list[Tag] = []
+    for tag in soup.find_all(is_no_text):
+        if tag.name in REMOVED:
+            tag.decompose()
+        elif tag.name == "img":
+            tag.replace_with(str(tag.get("alt") or ""))
+        else:
+            around.append(tag)
     whole = len(soup.get_text())
-    for tag in soup.select(", ".join(AROUND)):
+    for tag in around:
         # A page may sit inside such an element as a whole.
         if not tag.decomposed and len(tag.get_text()) < whole * (1 - MAIN_SHARE):
             tag.decompose()
-    for picture in soup.find_all("img"):
-        picture.replace_with(str(picture.get("alt") or ""))
     mains = [tag for tag in soup.select(MAIN) if not tag.find_parent(["main", "article"])]
     body = soup.body or soup
     if len(mains) == 1 and len(mains[0].get_text()) >= MAIN_SHARE * len(body.get_text()):
@@ -85,15 +91,30 @@ def strip(soup: BeautifulSoup) -> Tag:
     return body
 
 
+def is_no_text(tag: Tag) -> bool:
+    """Whether an element is to be taken away, or perhaps to be."""
+    if tag.name in REMOVED or tag.name in AROUND or tag.name == "img":
+        return True
+    if tag.name in AROUND_BODY:
+        return tag.parent is not None and tag.parent.name == "body"
+    if not tag.attrs:
+        return False
+    return (
+        tag.get("role") in AROUND_ROLES
+        or tag.get("aria-hidden") == "true"
+        or tag.has_attr("hidden")
+    )
+
+
 def to_markdown(source: str) -> str:
-    """Markdown of clean HTML. Raises ParserFailed for elements nested without end."""
+    """Markdown of clean HTML. Raises TooDeeplyNested."""
     from markitdown.converters import HtmlConverter
 
     try:
         # strict: it would else fall back to text without any structure, and say nothing.
         converted = HtmlConverter().convert_string(source, strict=True)
     except RecursionError as error:
-        raise ParserFailed(
+        raise TooDeeplyNested(
             "The elements of this page are nested too deeply. Save it from the browser as PDF, "
             "or as plain text."
         ) from error

@@ -14,7 +14,7 @@ class Limits:
     zip_entries: int = 1000
     zip_bytes: int = 200 * MEGABYTE  #: unpacked, also of the ZIP that an Office file is
     zip_ratio: int = 100  #: unpacked to packed, of archives
-    memory_bytes: int = 700 * MEGABYTE  #: of the process that reads
+    memory_bytes: int = 512 * MEGABYTE  #: of the process that reads, its libraries included
 
 
 DEFAULT_LIMITS = Limits()

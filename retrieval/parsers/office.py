@@ -9,13 +9,15 @@ from pathlib import PurePosixPath
 
 from defusedxml import ElementTree
 
-from retrieval.exceptions import KnowledgeBaseError, ParserFailed
+from retrieval.exceptions import DamagedFile, KnowledgeBaseError, ParserFailed
 from retrieval.parsers.archive import check_office
 from retrieval.parsers.clean import one_line
 from retrieval.parsers.limits import Limits
 
 TITLE_PART = "docProps/core.xml"
 TITLE_TAG = "{http://purl.org/dc/elements/1.1/}title"
+#: What the libraries raise where XML is broken or a part is missing.
+BROKEN = {"ExpatError", "XMLSyntaxError", "ParseError", "BadZipFile", "PackageNotFoundError"}
 #: Titles that programs write when nobody gave one.
 MADE_UP = re.compile(
     r"(untitled|无标题|未命名|microsoft (word|powerpoint|excel)\b.*|powerpoint[ -]presentation"
@@ -50,6 +52,12 @@ def reading(data: bytes, limits: Limits, program: str) -> Iterator[io.BytesIO]:
     except (KnowledgeBaseError, MemoryError):
         raise
     except Exception as error:  # libraries raise of everything on broken files
+        if isinstance(error, KeyError) or type(error).__name__ in BROKEN:
+            raise DamagedFile(
+                f"This file is damaged inside. Open it in {program}, save it again, and upload "
+                "that.",
+                cause=str(error)[:500],
+            ) from error
         raise ParserFailed(
             f"This file could not be read ({type(error).__name__}). Open it in {program}, save it "
             "again, and upload that.",

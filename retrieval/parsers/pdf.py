@@ -6,6 +6,7 @@ letters, paragraphs from the gaps between lines; headers and footers that every 
 are left out.
 """
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -27,13 +28,17 @@ from retrieval.types import ParsedDocument
 HEADING_SCALE = 1.15
 HEADING_LENGTH = 150
 HEADING_LEVELS = 4
-#: A gap between lines, in line heights from top to top, that begins a paragraph.
-PARAGRAPH_GAP = 1.6
-#: A line that so many of the pages begin or end with is no text of theirs.
+#: A gap between lines, to the usual gap of the document, that begins a paragraph.
+PARAGRAPH_GAP = 1.35
+#: The second line of a heading follows closer than the next heading.
+HEADING_GAP = 1.3
+#: A line at the edge of so many of the pages is no text of theirs.
 REPEATED_SHARE = 0.6
+EDGE = 0.09
 REPEATED_PAGES = 4
 #: Letters of a line whose size is looked at.
 SIZED_LETTERS = 5
+SENTENCE_ENDS = tuple(".!?:;。！？：；")
 HYPHEN_AT_LINE_END = {0x02, 0xFFFE}
 
 
@@ -42,6 +47,7 @@ class Line:
     text: str
     size: float  #: height of its letters, in points
     top: float  #: points from the bottom of the page
+    at_edge: bool  #: where headers and footers stand
     continues: bool = False  #: its last word goes on in the next line
 
 
@@ -117,11 +123,16 @@ def _lines_of(document: pdfium.PdfDocument, number: int) -> Iterator[Line]:
         letters: list[str] = []
         sizes: list[float] = []
         top = 0.0
+        height = page.get_height()
+
+        def at_edge() -> bool:
+            return not height * EDGE < top < height * (1 - EDGE)
+
         for index in range(text_page.count_chars()):
             code = pdfium_c.FPDFText_GetUnicode(text_page, index)
             if code in HYPHEN_AT_LINE_END or code in (0x0A, 0x0D):
                 if text := clean("".join(letters)).strip():
-                    yield Line(text, _middle(sizes), top, code in HYPHEN_AT_LINE_END)
+                    yield Line(text, _middle(sizes), top, at_edge(), code in HYPHEN_AT_LINE_END)
                 letters, sizes = [], []
                 continue
             letter = chr(code)
@@ -132,7 +143,7 @@ def _lines_of(document: pdfium.PdfDocument, number: int) -> Iterator[Line]:
                     sizes.append(box.top - box.bottom)
                     top = box.top
         if text := clean("".join(letters)).strip():
-            yield Line(text, _middle(sizes), top)
+            yield Line(text, _middle(sizes), top, at_edge())
 
 
 def _middle(sizes: list[float]) -> float:
@@ -147,47 +158,57 @@ def without_repeated(pages: list[list[Line]]) -> list[list[Line]]:
     def shape(line: Line) -> str:
         return re.sub(r"\d+", "#", line.text)
 
-    edges = Counter(key for page in pages if page for key in {shape(page[0]), shape(page[-1])})
+    edges = Counter(key for page in pages for key in {shape(line) for line in page if line.at_edge})
     repeated = {key for key, times in edges.items() if times >= len(pages) * REPEATED_SHARE}
-    kept = []
-    for page in pages:
-        first = 1 if page and shape(page[0]) in repeated else 0
-        last = len(page) - 1 if len(page) > first and shape(page[-1]) in repeated else len(page)
-        kept.append(page[first:last])
-    return kept
+    return [
+        [line for line in page if not (line.at_edge and shape(line) in repeated)] for page in pages
+    ]
+
+
+def usual_gap(lines: list[Line]) -> float:
+    """From the top of a line to that of the next, in line heights, as most paragraphs have it."""
+    gaps = Counter(
+        round((line.top - below.top) / line.size, 1)
+        for line, below in itertools.pairwise(lines)
+        if line.size and line.size == below.size and 0 < line.top - below.top < 3 * line.size
+    )
+    return gaps.most_common(1)[0][0] if gaps else 1.0
 
 
 def to_markdown(pages: list[list[Line]]) -> tuple[str, str]:
     """The text with headings and paragraphs, and the most important heading."""
-    levels = heading_levels([line for page in pages for line in page])
+    lines = [line for page in pages for line in page]
+    levels, usual = heading_levels(lines), usual_gap(lines)
     blocks: list[str] = []
-    best: tuple[int, str] = (HEADING_LEVELS + 1, "")
+    best, title_at = HEADING_LEVELS + 1, -1
     previous: Line | None = None
     was_heading = 0
-    for page in pages:
-        for line in page:
-            level = levels.get(line.size, 0) if len(line.text) <= HEADING_LENGTH else 0
-            if level and not any(letter.isalpha() for letter in line.text):
-                level = 0
-            text = line.text
-            drop = previous.top - line.top if previous else 0.0
-            # A page ends in the middle of a paragraph as often as not.
-            apart = previous is not None and drop > PARAGRAPH_GAP * max(line.size, 1.0)
-            if level and level == was_heading and not apart and drop > 0:
-                blocks[-1] += f" {text}"  # a heading of two lines
-            elif level:
-                blocks.append(f"{'#' * level} {text}")
-            elif previous is None or was_heading or apart:
-                blocks.append(_escaped(text))
-            elif previous.continues:
-                blocks[-1] += text
-            else:
-                blocks[-1] += f"\n{_escaped(text)}"
-            is_same = level == best[0] and blocks[-1].startswith(best[1])
-            if level and (level < best[0] or is_same):
-                best = (level, blocks[-1])
-            previous, was_heading = line, level
-    return "\n\n".join(blocks), one_line(best[1].lstrip("# "))
+    for line in lines:
+        level = levels.get(line.size, 0) if len(line.text) <= HEADING_LENGTH else 0
+        if level and not any(letter.isalpha() for letter in line.text):
+            level = 0
+        text = line.text
+        drop = previous.top - line.top if previous else 0.0
+        apart = previous is not None and (
+            drop > PARAGRAPH_GAP * usual * max(line.size, 1.0)
+            # The next page or column: as often as not in the middle of a paragraph.
+            or (drop < 0 and previous.text.endswith(SENTENCE_ENDS))
+        )
+        if level and level == was_heading and 0 < drop < HEADING_GAP * line.size:
+            blocks[-1] += f" {text}"  # a heading of two lines
+        elif level:
+            blocks.append(f"{'#' * level} {text}")
+        elif previous is None or was_heading or apart:
+            blocks.append(_escaped(text))
+        elif previous.continues:
+            blocks[-1] += text
+        else:
+            blocks[-1] += f"\n{_escaped(text)}"
+        if level and level < best:
+            best, title_at = level, len(blocks) - 1
+        previous, was_heading = line, level
+    heading = blocks[title_at].lstrip("# ") if title_at >= 0 else ""
+    return "\n\n".join(blocks), one_line(heading)
 
 
 def heading_levels(lines: list[Line]) -> dict[float, int]:
@@ -211,5 +232,6 @@ def heading_levels(lines: list[Line]) -> dict[float, int]:
 
 
 def _escaped(text: str) -> str:
-    """A line of text that Markdown would take for a heading or a fence."""
+    """A line as Markdown: its bullet is one, and nothing else becomes a heading or a fence."""
+    text = re.sub(r"^[•▪●◦‣]\s*", "- ", text)
     return re.sub(r"^(#{1,6} |`{3}|~{3}|={2,}\s*$|-{2,}\s*$)", r"\\\1", text)

@@ -31,6 +31,7 @@ TEXT = known("text, content, body, description, passage, 内容, 正文, 文本,
 #: Characters of a row up to which it is one item of a list; a longer one is a section.
 SHORT_ROW = 300
 LONGEST_HEADING = 300
+SHORT_HEADING = 80
 
 Record = Mapping[str, str]
 
@@ -90,11 +91,17 @@ def render(records: Iterable[tuple[Roles, Record]], limits: Limits) -> str:
     """The Markdown of many records. Raises TextTooLong as soon as it is."""
     blocks: list[str] = []
     length = 0
-    after_item = False
+    after_item = under_heading = False
     for roles, record in records:
         block, is_item = render_record(roles, record)
         if not block:
             continue
+        if block.startswith("## "):
+            under_heading = True
+        elif under_heading:
+            # Records need not be alike; this one is not about what the last heading says.
+            first = one_line(next(filter(str.strip, record.values())))
+            block, is_item = f"## {first[:SHORT_HEADING]}\n\n{block}", False
         length += len(block) + 2
         check_length(length, limits)
         blocks.append(("\n" if is_item and after_item else "\n\n") + block)

@@ -44,6 +44,8 @@ DOCUMENTS = 200
 WATCH_EVERY = 0.05
 START_SECONDS = 60.0
 PAGE = 4096
+#: Share of its memory beyond which a child that crashed is taken to have died of that.
+NEARLY_ALL = 0.8
 
 
 def parse_isolated(
@@ -121,14 +123,13 @@ class Sandbox:
             start_new_session=True,
         )
         self._done, self._memory = 0, memory
-        with Watch(child, START_SECONDS, memory) as watch:
+        with Watch(child, START_SECONDS, memory):
             ready = _ask(child, {"memory": memory}, b"")
         if ready is None:
             self._stop()
             raise ParseCrashed(
-                "The process that reads documents does not start"
-                f"{f' ({watch.reason})' if watch.reason else ''}. Try again; if it stays, install "
-                "the requirements again."
+                "The process that reads documents does not start. Try again; if it stays so, "
+                "install the requirements again."
             )
         return child
 
@@ -151,6 +152,7 @@ class Watch:
         self.timeout = timeout
         self.memory = memory
         self.reason = ""
+        self.peak = 0
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="parse-watch", daemon=True)
 
@@ -167,12 +169,12 @@ class Watch:
         while not self._done.wait(WATCH_EVERY):
             if time.monotonic() > self._deadline:
                 self.reason = "timeout"
-            elif resident_bytes(self.child.pid) > self.memory:
+            self.peak = max(self.peak, resident_bytes(self.child.pid))
+            if self.peak > self.memory:
                 self.reason = "memory"
-            else:
-                continue
-            kill(self.child)
-            return
+            if self.reason:
+                kill(self.child)
+                return
 
     def error(self, timeout: float, limits: Limits) -> ParseError:
         """Why there is no answer."""
@@ -183,7 +185,7 @@ class Watch:
                 "or save it in another format, or raise KBADMIN_MAX_PARSE_SECONDS.",
                 seconds=timeout,
             )
-        if self.reason == "memory":
+        if self.reason == "memory" or self.peak > NEARLY_ALL * self.memory:
             return out_of_memory(limits)
         how = f"signal {-code}" if code and code < 0 else f"exit code {code}"
         logger.warning("the process that reads documents died (%s)", how)
@@ -244,6 +246,8 @@ def _result(answer: dict[str, Any]) -> ParsedDocument:
     if "document" in answer:
         return ParsedDocument(**answer["document"])
     kind = getattr(exceptions, answer["error"], ParserFailed)
+    if kind is ParserFailed:
+        logger.warning("%s Cause: %s", answer["message"], answer["details"].get("cause"))
     raise kind(answer["message"], **answer["details"])
 
 
