@@ -1,5 +1,6 @@
 """A prepared model in the data folder: what it is, and the files that serve it."""
 
+import hashlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 #: Changes when the export would give other vectors: bundles of older versions are made anew.
 EXPORT_VERSION = 1
 MANIFEST = "kbadmin.json"
+LONGEST_FOLDER = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,13 @@ class Bundle:
 
 
 def folder_for(models: Path, name: str) -> Path:
-    """Where the model of a name is prepared."""
-    return models / (re.sub(r"[^A-Za-z0-9._-]+", "--", name).strip("-") or "model")
+    """Where the model of a name is prepared: a folder right below `models`, whatever the name."""
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "--", name).strip(".-") or "model"
+    if len(readable) > LONGEST_FOLDER:
+        # A path keeps its end, which tells models apart, and stays unique.
+        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        readable = f"{digest}-{readable[-LONGEST_FOLDER:].lstrip('.-')}"
+    return models / readable
 
 
 def find(models: Path, name: str) -> Bundle | None:

@@ -35,6 +35,8 @@ PROBES = (
     "x",
 )
 OPSET = 17
+#: Tokens that are believed to be a limit, and the limit where there is none.
+LONGEST_INPUT, DEFAULT_INPUT = 100_000, 512
 
 
 class Pipeline(torch.nn.Module):
@@ -103,7 +105,7 @@ def _make(
         "name": name,
         "revision": fingerprint(Path(source) if Path(source).is_dir() else plain)[:16],
         "dimension": int(model.get_sentence_embedding_dimension() or 0),
-        "max_tokens": int(model.max_seq_length or 512),
+        "max_tokens": _max_tokens(model.max_seq_length),
         "languages": declared_languages(
             name, card.read_text(encoding="utf-8") if card.is_file() else ""
         ),
@@ -169,6 +171,11 @@ def _agreement(bundle: Bundle, expected: "np.ndarray[Any, np.dtype[Any]]") -> fl
     vectors = OnnxEmbedder(bundle, threads=1).embed(PROBES)
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return float((vectors * expected).sum(axis=1).min())
+
+
+def _max_tokens(declared: float | None) -> int:
+    """What a model reads at once; bags of tokens declare infinity, and some say nothing."""
+    return int(declared) if declared and declared <= LONGEST_INPUT else DEFAULT_INPUT
 
 
 def _without_padding(path: Path) -> None:
