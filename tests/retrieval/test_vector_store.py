@@ -204,7 +204,7 @@ def test_a_server_that_falls_silent_later_is_given_up_in_time(store, name, silen
     """The client was connected before: its own requests need a timeout too."""
     quick = VectorStore(f"http://127.0.0.1:{CHROMA_PORT}", timeout=0.5)
     quick.replace(name, [record(1)])
-    server = quick._connect()._server
+    server = quick._connect()._server  # type: ignore[attr-defined]
     server._api_url = server._api_url.replace(str(CHROMA_PORT), str(silent_port))
     began = time.monotonic()
     with pytest.raises(VectorStoreUnavailable):
