@@ -6,7 +6,7 @@ embeddings; nothing is ever read from it but ids, hashes and distances.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +41,7 @@ class Drift:
     missing: tuple[str, ...]  #: live chunks that Chroma does not hold
     stale: tuple[str, ...]  #: records whose text has changed
     orphaned: tuple[str, ...]  #: records that no chunk row stands behind
+    embedded: int = 0  #: texts that the repair had to embed: 0 unless stored ones were lost
 
     @property
     def is_clean(self) -> bool:
@@ -54,6 +55,7 @@ class Drift:
             "missing": len(self.missing),
             "stale": len(self.stale),
             "orphaned": len(self.orphaned),
+            "embedded": self.embedded,
         }
 
 
@@ -172,29 +174,35 @@ def reconcile(index: Index) -> Drift:
     ensure_index(store, index)
     drift = compare(index)
     wanted = [int(id_) for id_ in (*drift.missing, *drift.stale)]
+    embedded = 0
     for begin in range(0, len(wanted), REPAIR_BATCH):
         chunks = list(
             Chunk.objects.filter(pk__in=wanted[begin : begin + REPAIR_BATCH]).select_related(
                 "revision"
             )
         )
-        send_chunks(store, index, chunks, _vectors_of(index, chunks))
+        vectors, lost = _vectors_of(index, chunks)
+        embedded += lost
+        send_chunks(store, index, chunks, vectors)
+    drift = replace(drift, embedded=embedded)
     if drift.orphaned:
         store.delete(index.physical_name, drift.orphaned)
     Index.objects.filter(pk=index.pk).update(checked_at=timezone.now(), drift=drift.counts)
     if not drift.is_clean:
         logger.info(
-            "index %s: %d missing, %d stale, %d orphaned records repaired",
+            "index %s: %d missing, %d stale, %d orphaned records repaired; %d texts embedded",
             index.physical_name,
             len(drift.missing),
             len(drift.stale),
             len(drift.orphaned),
+            drift.embedded,
         )
     return drift
 
 
-def _vectors_of(index: Index, chunks: list[Chunk]) -> Vectors:
-    """Stored vectors of chunks; one that is not stored is computed from the chunk's text."""
+def _vectors_of(index: Index, chunks: list[Chunk]) -> tuple[Vectors, int]:
+    """Stored vectors of chunks; one that is not stored is computed from the chunk's text.
+    Also returns how many texts that took."""
     vectors = stored_embeddings(index.embedding_model_id, {chunk.text_hash for chunk in chunks})
     lost = {
         chunk.text_hash: chunker_for(index).embedding_text(
@@ -206,7 +214,7 @@ def _vectors_of(index: Index, chunks: list[Chunk]) -> Vectors:
     if lost:
         logger.warning("%d stored embeddings are missing and are computed again", len(lost))
         vectors.update(embeddings_of(index.embedding_model, lost))
-    return vectors
+    return vectors, len(lost)
 
 
 def active_indexes() -> list[Index]:

@@ -64,5 +64,5 @@ def as_sentence(report: dict[str, Any], dry_run: bool) -> str:
     ]
     if not differs:
         return f"{name}: {report['expected']} chunks, all in Chroma."
-    done = "found" if dry_run else "repaired"
+    done = "found" if dry_run else f"repaired; {report['embedded']} texts embedded"
     return f"{name}: {report['expected']} chunks; {', '.join(differs)}: {done}."
