@@ -9,6 +9,9 @@ Fusion Functions for Hybrid Retrieval", 2023), so that scores compare between qu
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from retrieval.lexical.tokenizer import has_cjk
 from retrieval.types import DenseCandidate, LexicalCandidate
 
@@ -36,6 +39,21 @@ def similarity(distance: float, space: str) -> float:
     """
     cosine = 1 - distance / 2 if space == "l2" else 1 - distance
     return min(max(cosine, 0.0), 1.0)
+
+
+def distances_to(
+    vector: NDArray[np.float32],
+    matrix: NDArray[np.float32],
+    space: str,
+) -> NDArray[np.float32]:
+    """Distances as Chroma defines them, of (dimension,) to (n, dimension): shape (n,)."""
+    if space == "l2":
+        return np.asarray(((matrix - vector) ** 2).sum(axis=1))
+    products = matrix @ vector
+    if space == "ip":
+        return np.asarray(1 - products)
+    norms = np.linalg.norm(matrix, axis=1) * np.linalg.norm(vector)
+    return np.asarray(1 - products / np.maximum(norms, 1e-12))
 
 
 def dense_weight(query: str, languages: Sequence[str]) -> float:

@@ -21,6 +21,7 @@ from retrieval import indexing, sync
 from retrieval.embeddings import stored_embeddings
 from retrieval.exceptions import ReindexRefused, VectorCollectionMissing, VerificationFailed
 from retrieval.factories import vector_store
+from retrieval.fusion import distances_to
 from retrieval.lexical import lexical_index
 from retrieval.models import Chunk, Collection, Document, Index
 from retrieval.models.document import DocumentQuerySet
@@ -31,9 +32,13 @@ logger = logging.getLogger(__name__)
 FILL_BATCH = 64
 #: Chunks whose own vector has to find them before an index may go live.
 SAMPLE_SIZE = 20
-#: An approximate index may miss its own vector now and then; equal texts share a place.
+#: An approximate index may miss its own vector now and then.
 SAMPLE_MUST_FIND = 0.9
 SAMPLE_DEPTH = 10
+#: Distances nearer together than this are the same, within single precision.
+SAME_DISTANCE = 1e-3
+#: Tries before a new index that fails its verification is given up.
+MAX_VERIFICATIONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class Verification:
     """What was checked before the switch."""
 
     expected: int  #: live chunks in the database
-    found: int  #: records in Chroma
+    found: int  #: of these, how many Chroma holds with the right hash
     sampled: int  #: chunks whose vector was asked for
     self_found: int  #: of these, how many were among the nearest
 
@@ -136,25 +141,31 @@ def unfilled(index: Index) -> DocumentQuerySet:
 
 
 def finish(index: Index) -> None:
-    """Bring a filled index exactly into step, verify it, and switch."""
+    """Bring a filled index exactly into step, verify it, and switch.
+
+    Raises VerificationFailed, to be tried again; at the last try the index is given up.
+    """
     sync.reconcile(index)
     result = verify(index)
-    Index.objects.filter(pk=index.pk).update(verification=asdict(result))
-    if not result.passed:
-        # The worker may have added documents between the two: once more, then it is a fault.
-        sync.reconcile(index)
-        result = verify(index)
-        if not result.passed:
-            raise VerificationFailed(
-                f"The new index of {index.collection.slug} holds {result.found} of "
-                f"{result.expected} chunks and finds {result.self_found} of {result.sampled} "
-                "samples. The old one stays live; it is tried again."
-            )
-    switch(index)
+    attempts = int(index.verification.get("attempts", 0)) + 1
+    Index.objects.filter(pk=index.pk).update(verification={**asdict(result), "attempts": attempts})
+    if result.passed:
+        switch(index)
+        return
+    error = VerificationFailed(
+        f"The new index of {index.collection.slug} holds {result.found} of {result.expected} "
+        f"chunks and finds {result.self_found} of {result.sampled} samples. The old one stays live."
+    )
+    if attempts < MAX_VERIFICATIONS:
+        raise error
+    logger.error("%s Given up after %d tries.", error.message, attempts)
+    Index.objects.filter(pk=index.pk).update(
+        state=Index.State.DAMAGED, failure_message=error.message, lease_owner="", lease_until=None
+    )
 
 
 def verify(index: Index) -> Verification:
-    """Count the records and look a sample up by its own vectors."""
+    """Compare the records with the rows, and look a sample up by its own vectors."""
     store = vector_store()
     rows = Chunk.objects.live().filter(
         document__collection=index.collection_id, chunking=index.chunking
@@ -163,13 +174,20 @@ def verify(index: Index) -> Verification:
     sample = random.sample(pairs, min(SAMPLE_SIZE, len(pairs)))
     vectors = stored_embeddings(index.embedding_model_id, {digest for _, digest in sample})
     self_found = 0
-    for _, digest in sample:
-        near = store.query(index.physical_name, vectors[digest], SAMPLE_DEPTH)
-        alike = {pk for pk, other in pairs if other == digest}
-        self_found += any(candidate.chunk_id in alike for candidate in near)
+    for pk, digest in sample:
+        vector = vectors[digest]
+        near = store.query(index.physical_name, vector, SAMPLE_DEPTH)
+        own = float(distances_to(vector, vector.reshape(1, -1), index.space)[0])
+        # Texts that mean the same may crowd it out, but only by being as near.
+        self_found += any(
+            candidate.chunk_id == pk or candidate.distance <= own + SAME_DISTANCE
+            for candidate in near
+        )
+    # Not the plain count: Chroma may still hold what is about to be cleaned up.
+    drift = sync.compare(index)
     return Verification(
-        expected=len(pairs),
-        found=store.count(index.physical_name) if pairs else 0,
+        expected=drift.expected,
+        found=drift.expected - len(drift.missing) - len(drift.stale),
         sampled=len(sample),
         self_found=self_found,
     )

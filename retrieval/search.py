@@ -23,7 +23,7 @@ from retrieval.exceptions import (
 )
 from retrieval.factories import embedder_for, query_store
 from retrieval.filters import documents_matching
-from retrieval.fusion import Fused, confidence, dense_weight, fuse
+from retrieval.fusion import Fused, confidence, dense_weight, distances_to, fuse
 from retrieval.lexical import lexical_index
 from retrieval.models import Chunk, Collection, Index, Search
 from retrieval.types import (
@@ -225,21 +225,6 @@ def _dense(
         distances = distances_to(vector, matrix, index.space)
         order = np.argsort(distances, kind="stable")[:depth]
         return [DenseCandidate(chunk_ids[row], float(distances[row])) for row in order]
-
-
-def distances_to(
-    vector: "np.ndarray[tuple[int], np.dtype[np.float32]]",
-    matrix: "np.ndarray[tuple[int, int], np.dtype[np.float32]]",
-    space: str,
-) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
-    """Distances as Chroma defines them, of (dimension,) to (n, dimension): shape (n,)."""
-    if space == "l2":
-        return np.asarray(((matrix - vector) ** 2).sum(axis=1))
-    products = matrix @ vector
-    if space == "ip":
-        return np.asarray(1 - products)
-    norms = np.linalg.norm(matrix, axis=1) * np.linalg.norm(vector)
-    return np.asarray(1 - products / np.maximum(norms, 1e-12))
 
 
 def _exact_vectors(

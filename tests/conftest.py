@@ -18,7 +18,7 @@ from retrieval.ingest import accept
 from retrieval.models import ApiKey, Collection, Document, EmbeddingModel
 from tests.isolation import CHROMA_PORT, DATA_DIR
 
-pytest_plugins = ["tests.count_guard"]
+pytest_plugins = ["tests.count_guard", "tests.tiny_model"]
 
 #: Exporting the model takes a quarter of a minute, so it is kept between runs.
 MODEL_CACHE = Path(__file__).resolve().parent.parent / "build" / "test-models"
@@ -60,6 +60,14 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 def data_folder() -> Iterator[Path]:
     yield DATA_DIR
     shutil.rmtree(DATA_DIR, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """SQLite in a file, as in production: in memory, threads lock each other's tables out."""
+    if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+        test = settings.DATABASES["default"].setdefault("TEST", {})
+        test["NAME"] = str(DATA_DIR / "test.sqlite3")
 
 
 @pytest.fixture(scope="session")

@@ -178,7 +178,8 @@ def test_a_model_that_onnx_cannot_express_is_served_by_torch_and_says_so(static_
     assert find(tmp_path / "models", made.name) == made
     embedder = embedding.load(made, 1)
     vectors = embedder.embed(TEXTS[:6])
-    assert (vectors.shape, vectors.dtype) == ((6, 32), np.float32)
+    assert vectors.shape == (6, 32)
+    assert vectors.dtype == np.float32
     theirs = SentenceTransformer(str(static_model), device="cpu").encode(TEXTS[:6])
     assert np.allclose(unit(vectors), unit(theirs), atol=1e-4)
     assert embedder.embed_query("copy").shape == (32,)

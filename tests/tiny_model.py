@@ -18,7 +18,7 @@ def make_tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., P
     import torch  # noqa: TID251
     from sentence_transformers import SentenceTransformer  # noqa: TID251
     from sentence_transformers.sentence_transformer import modules  # noqa: TID251
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+    from transformers import BertConfig, BertModel, BertTokenizerFast  # type: ignore[attr-defined]
 
     def make(seed: int = 1, card: str = "") -> Path:
         folder = tmp_path_factory.mktemp("tiny")
@@ -61,7 +61,7 @@ def static_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch  # noqa: TID251
     from sentence_transformers import SentenceTransformer  # noqa: TID251
     from sentence_transformers.sentence_transformer import modules  # noqa: TID251
-    from transformers import BertTokenizerFast
+    from transformers import BertTokenizerFast  # type: ignore[attr-defined]
 
     torch.manual_seed(1)
     tokenizer = BertTokenizerFast(vocab={word: n for n, word in enumerate(VOCABULARY)})
