@@ -7,11 +7,11 @@ DEPLOY_ENV := KBADMIN_PUBLIC_URL=https://kb.example.org KBADMIN_DATA_DIR=build/c
 TEMPLATES = $(shell find templates -name '*.html' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format clean python
+.PHONY: help run test drill bench-ingest lint format clean python
 
 help: ## List these targets
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
-		printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+		printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 python:
 	@command -v $(PYTHON) >/dev/null 2>&1 || { \
@@ -25,6 +25,14 @@ test: python ## Run every check and every test
 	@$(PYTHON) deploy/install.py --dev
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest
+
+drill: python ## Kill every process at random while documents stream in, and see what is left
+	@$(PYTHON) deploy/install.py --dev
+	$(BIN)/python -m tests.drill
+
+bench-ingest: python ## Measure how fast notes are indexed, against the usual recipe
+	@$(PYTHON) deploy/install.py --dev
+	$(BIN)/python -m benchmarks.ingest
 
 lint: ## Check style, types, migrations, settings and templates
 	$(BIN)/ruff check .
