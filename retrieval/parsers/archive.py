@@ -66,6 +66,8 @@ def expand(data: bytes, limits: Limits = DEFAULT_LIMITS) -> list[Member]:
         ZipSymlink: a link or a device.
         ZipEncrypted, ZipDamaged, ZipNested, ZipEmpty: what they say.
     """
+    if not data:
+        raise ZipEmpty("This archive is empty (0 bytes). Upload it again.")
     members: list[Member] = []
     total = 0
     with _open(data, limits) as archive:

@@ -86,6 +86,9 @@ def _check_source(header: str) -> None:
     """Raises ValueError for what would take too long to read."""
     if len(header) > MAX_FRONT_MATTER:
         raise ValueError(f"it has more than {MAX_FRONT_MATTER} characters")
+    depth = itertools.accumulate((char in "[{") - (char in "]}") for char in header)
+    if max(depth, default=0) > MAX_DEPTH:
+        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
     aliases = len(re.findall(r"(?<![\w*])\*\w", header))
     if aliases > MAX_ALIASES or (aliases and header.count("<<") > MAX_MERGES):
         raise ValueError("it refers to itself too often")

@@ -17,7 +17,16 @@ from retrieval.parsers.limits import Limits
 TITLE_PART = "docProps/core.xml"
 TITLE_TAG = "{http://purl.org/dc/elements/1.1/}title"
 #: What the libraries raise where XML is broken or a part is missing.
-BROKEN = {"ExpatError", "XMLSyntaxError", "ParseError", "BadZipFile", "PackageNotFoundError"}
+BROKEN = {
+    "BadZipFile",
+    "EntitiesForbidden",
+    "ExpatError",
+    "OSError",  # of a stream in memory: mammoth's word for a missing part
+    "PackageNotFoundError",
+    "ParseError",
+    "SAXParseException",
+    "XMLSyntaxError",
+}
 #: Titles that programs write when nobody gave one.
 MADE_UP = re.compile(
     r"(untitled|无标题|未命名|microsoft (word|powerpoint|excel)\b.*|powerpoint[ -]presentation"

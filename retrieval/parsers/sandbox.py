@@ -65,7 +65,7 @@ def parse_isolated(
     """
     if len(data) <= LIGHT_BYTES and detect(filename, data) in LIGHT:
         return parse(filename, data, limits=limits, options=options)
-    return _sandbox.parse(filename, data, limits, options, timeout)
+    return shared.parse(filename, data, limits, options, timeout)
 
 
 class Sandbox:
@@ -101,6 +101,12 @@ class Sandbox:
                 self._stop()
                 raise watch.error(timeout, limits)
         return _result(answer)
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id; None while there is none."""
+        child = self._child
+        return child.pid if child else None
 
     def close(self) -> None:
         with self._lock:
@@ -209,7 +215,7 @@ def kill(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
-def resident_bytes(pid: int) -> int:
+def resident_bytes(pid: int | str) -> int:
     """Memory that a process holds; 0 where the system does not tell."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
@@ -251,5 +257,6 @@ def _result(answer: dict[str, Any]) -> ParsedDocument:
     raise kind(answer["message"], **answer["details"])
 
 
-_sandbox = Sandbox()
-atexit.register(_sandbox.close)
+#: The one of this process.
+shared = Sandbox()
+atexit.register(shared.close)

@@ -1,9 +1,13 @@
 """Word (.docx) → Markdown by markitdown: headings, lists, tables, footnotes."""
 
+import io
 import re
+import zipfile
 from collections.abc import Mapping
 from typing import Any
+from xml.sax.handler import ContentHandler
 
+from defusedxml import sax
 from markitdown import StreamInfo
 from markitdown.converters import DocxConverter
 
@@ -22,6 +26,7 @@ def parse(filename: str, data: bytes, limits: Limits, options: Mapping[str, Any]
     """Read a Word file. Raises DamagedFile, ZipBomb, ParserFailed."""
     converter = DocxConverter()  # type: ignore[no-untyped-call]
     with reading(data, limits, "Word") as stream:
+        check_parts(data)
         converted = converter.convert(
             stream,
             StreamInfo(extension=".docx"),
@@ -31,3 +36,12 @@ def parse(filename: str, data: bytes, limits: Limits, options: Mapping[str, Any]
         )
     text = tidy(PICTURE.sub(r"\1", converted.markdown))
     return ParsedDocument(title_of(filename, data, first_heading(text)), text, {})
+
+
+def check_parts(data: bytes) -> None:
+    """Raises SAXParseException where the text's XML breaks off: markitdown would mend it, and
+    silently leave out the rest."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for name in archive.namelist():
+            if re.fullmatch(r"word/document\d*\.xml", name):
+                sax.parseString(archive.read(name), ContentHandler())

@@ -3,6 +3,7 @@
 import io
 import zipfile
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import docx
 import openpyxl
@@ -93,8 +94,7 @@ def presentation(slides: Iterable[tuple[str, str, str]]) -> bytes:
 
 
 def workbook(sheets: Mapping[str, Iterable[Iterable[object]]]) -> bytes:
-    book = openpyxl.Workbook()
-    book.remove(book.active)
+    book = openpyxl.Workbook(write_only=True)
     for name, rows in sheets.items():
         sheet = book.create_sheet(name)
         for row in rows:
@@ -104,9 +104,7 @@ def workbook(sheets: Mapping[str, Iterable[Iterable[object]]]) -> bytes:
     return buffer.getvalue()
 
 
-def zipped(
-    files: Mapping[str | zipfile.ZipInfo, bytes], compression: int = zipfile.ZIP_DEFLATED
-) -> bytes:
+def zipped(files: Mapping[Any, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression) as archive:
         for name, data in files.items():
