@@ -59,8 +59,10 @@ def read_url(name: str, default: str) -> str:
 
 
 def read_origins(name: str, default: str) -> list[str]:
-    """Read a comma-separated list of browser origins, or `*`."""
+    """Read a comma-separated list of browser origins, `*`, or `none`."""
     origins = [str(item).strip().rstrip("/") for item in read("list", name, default.split(","))]
+    if origins == ["none"]:
+        return []
     for origin in filter(None, origins):
         parts = urlsplit(origin)
         if origin != "*" and (
@@ -208,9 +210,7 @@ MAX_ZIP_SIZE: int = read(
 )
 MAX_ZIP_RATIO: int = read("int", "KBADMIN_MAX_ZIP_RATIO", 100, validate=Range(2, 10_000))
 #: Seconds and bytes of memory for reading one document; beyond them it fails, alone.
-MAX_PARSE_SECONDS: float = read(
-    "float", "KBADMIN_MAX_PARSE_SECONDS", 60.0, validate=Range(1, 3600)
-)
+MAX_PARSE_SECONDS: float = read("float", "KBADMIN_MAX_PARSE_SECONDS", 60.0, validate=Range(1, 3600))
 MAX_PARSE_MEMORY: int = read(
     "int", "KBADMIN_MAX_PARSE_MEMORY", 512 * 1024 * 1024, validate=Range(2**28, 2**36)
 )
@@ -384,6 +384,8 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "django": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+        # What a client did wrong is told to the client; only our own failures are logged.
+        "django.request": {"handlers": ["stderr"], "level": "ERROR", "propagate": False},
         **{
             name: {
                 "handlers": ["stderr"],

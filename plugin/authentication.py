@@ -34,7 +34,5 @@ class ApiKeyAuthentication(BaseAuthentication):
 class HasPluginAccess(BasePermission):
     """A valid key, unless KBADMIN_PLUGIN_AUTH is none."""
 
-    message = "Send an API key as: Authorization: Bearer KEY."
-
     def has_permission(self, request: Request, view: Any) -> bool:
         return settings.PLUGIN_AUTH == "none" or isinstance(request.auth, ApiKey)

@@ -37,6 +37,8 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         message = _first_sentence(response.data)
     elif isinstance(error, exceptions.ParseError):
         code, message = "invalid_json", f"The body is not valid JSON: {error.detail}"
+    elif isinstance(error, exceptions.NotAuthenticated):
+        code, message = "not_authenticated", "Send an API key as: Authorization: Bearer KEY."
     elif isinstance(error, exceptions.APIException):
         code, message = str(error.default_code), str(error.detail)
     elif isinstance(error, Http404):

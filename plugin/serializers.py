@@ -7,7 +7,6 @@ from rest_framework import serializers
 from retrieval.search import MAX_QUERY_LENGTH, MAX_TOP_K
 
 MAX_COMMENT_LENGTH = 4000
-RATINGS = {"up": 1, "down": -1, "1": 1, "-1": -1}
 
 
 class SearchInput(serializers.Serializer[Any]):
@@ -16,10 +15,10 @@ class SearchInput(serializers.Serializer[Any]):
         help_text="What to find: a question or keywords, in the user's own language.",
     )
     top_k = serializers.IntegerField(
-        default=4,
+        required=False,
         min_value=1,
         max_value=MAX_TOP_K,
-        help_text="How many passages to return.",
+        help_text="How many passages to return; 4 unless the collection says otherwise.",
     )
     collection = serializers.CharField(
         required=False,
@@ -39,7 +38,8 @@ class SearchInput(serializers.Serializer[Any]):
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict):
-            data = dict(data)
+            # Models fill in what they could leave out.
+            data = {key: value for key, value in data.items() if value not in (None, "")}
             for alias, name in self.ALIASES.items():
                 if alias in data:
                     data.setdefault(name, data[alias])
@@ -102,8 +102,10 @@ class FeedbackInput(serializers.Serializer[Any]):
     )
 
     def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("rating") in (1, -1, "1", "-1"):
-            data = {**data, "rating": "up" if RATINGS[str(data["rating"])] == 1 else "down"}
+        if isinstance(data, dict):
+            data = {key: value for key, value in data.items() if value not in (None, "")}
+            if data.get("rating") in (1, -1, "1", "-1") and data["rating"] is not True:
+                data["rating"] = "up" if str(data["rating"]) == "1" else "down"
         return super().to_internal_value(data)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class SearchView(APIView):
             SearchRequest(
                 query=wanted["query"],
                 collection=wanted.get("collection") or settings.DEFAULT_COLLECTION,
-                top_k=wanted["top_k"],
+                top_k=wanted.get("top_k"),
                 filter=wanted.get("filter") or {},
                 channel=CHANNEL,
             )

@@ -20,7 +20,7 @@ def unpack(owner: str, revision: Revision, data: bytes, limits: Limits) -> None:
     """
     archive = revision.document
     members = expand(data, limits)
-    source = member_source(archive)
+    source = archive.member_source
     names = {f"{archive.external_id}/{member.name}" for member in members}
     refused: list[str] = []
     for member in members:
@@ -45,11 +45,6 @@ def unpack(owner: str, revision: Revision, data: bytes, limits: Limits) -> None:
             if document.external_id not in names:
                 document.tombstone()
         _finish(owner, revision, len(members) - len(refused), refused)
-
-
-def member_source(archive: Document) -> str:
-    """Where the members of an archive say that they come from."""
-    return f"zip:{archive.pk}"
 
 
 def _finish(owner: str, revision: Revision, taken: int, refused: list[str]) -> None:

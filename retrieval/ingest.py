@@ -60,6 +60,7 @@ class FolderReport:
     duplicate: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
+    left_out: int = 0  #: files of kinds that cannot be read
 
     @property
     def given(self) -> list[str]:
@@ -166,6 +167,24 @@ def _accept(
     return Accepted(Outcome.UPDATED if was_alive else Outcome.ADDED, document, revision)
 
 
+def keep_duplicate(document: Document) -> bool:
+    """Index a document although another one has the same bytes; returns whether it was kept
+    out of search because of that until now."""
+    with transaction.atomic():
+        locked = Document.objects.select_for_update(of=("self",)).get(pk=document.pk)
+        duplicate = Revision.objects.filter(
+            pk=locked.latest_revision_id, state=Revision.State.SKIPPED, failure_code="duplicate"
+        )
+        revision = duplicate.only("options").first()
+        if revision is None:
+            return False
+        # Said on the row, so that it also holds when the worker begins again.
+        duplicate.update(options={**revision.options, "keep_duplicate": True})
+        Revision.objects.filter(pk=revision.pk).requeue()
+        notify()
+    return True
+
+
 def _twin(document: Document, digest: str, doomed: set[int]) -> Document | None:
     """Another document of the collection that says the same, byte for byte."""
     return (
@@ -198,11 +217,20 @@ def files_below(path: Path) -> Iterator[tuple[str, Path]]:
     if path.is_file():
         yield path.name, path
         return
-    for file in sorted(path.rglob("*")):
-        relative = file.relative_to(path)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if not hidden and file.is_file() and is_supported(file.name):
-            yield relative.as_posix(), file
+    for file in _visible_files(path):
+        if is_supported(file.name):
+            yield file.relative_to(path).as_posix(), file
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    for file in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if not hidden and file.is_file():
+            yield file
+
+
+def _count_unreadable(folder: Path) -> int:
+    return sum(not is_supported(file.name) for file in _visible_files(folder))
 
 
 def accept_folders(
@@ -225,6 +253,7 @@ def accept_folders(
         doomed={document.pk for document in gone},
     )
     report = reader.read(found)
+    report.left_out = sum(_count_unreadable(folder) for folder in folders)
     if gone:
         with transaction.atomic():
             for document in gone:

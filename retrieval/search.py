@@ -88,14 +88,15 @@ def search(request: SearchRequest) -> SearchResponse:
     watch = Stopwatch()
     with watch.stage("total"):
         query = normalise(request.query)
-        if not 1 <= request.top_k <= MAX_TOP_K:
-            raise InvalidRequest(f"top_k must lie between 1 and {MAX_TOP_K}.")
         collection = find_collection(request.collection)
+        top_k = collection.default_top_k if request.top_k is None else request.top_k
+        if not 1 <= top_k <= MAX_TOP_K:
+            raise InvalidRequest(f"top_k must lie between 1 and {MAX_TOP_K}.")
         index = collection.live_index
         if index is None:
             raise SearchUnavailable(f"The collection {collection.slug} has no index yet.")
         within = documents_matching(collection.pk, request.filter) if request.filter else None
-        hits, arms = _find(query, request.top_k, collection, index, within, watch)
+        hits, arms = _find(query, top_k, collection, index, within, watch)
     degraded = ""
     if arms.dense_failure:
         degraded = arms.dense_failure.code
@@ -109,7 +110,7 @@ def search(request: SearchRequest) -> SearchResponse:
         degraded=degraded,
         timings=watch.stages,
     )
-    return _logged(request, query, collection, response)
+    return _logged(request, query, top_k, collection, response)
 
 
 def normalise(query: str) -> str:
@@ -314,13 +315,17 @@ def _hit(rank: int, item: Fused, chunk: Chunk) -> Hit:
 
 
 def _logged(
-    request: SearchRequest, query: str, collection: Collection, response: SearchResponse
+    request: SearchRequest,
+    query: str,
+    top_k: int,
+    collection: Collection,
+    response: SearchResponse,
 ) -> SearchResponse:
     row = Search.objects.create(
         collection=collection,
         query=query,
         channel=request.channel,
-        top_k=request.top_k,
+        top_k=top_k,
         filter=dict(request.filter),
         results=[
             {

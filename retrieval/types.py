@@ -63,7 +63,7 @@ class LexicalEntry:
 class SearchRequest:
     query: str
     collection: str
-    top_k: int = 4
+    top_k: int | None = None  #: the collection's own default where it is left out
     filter: Mapping[str, Any] = field(default_factory=dict)
     channel: str = "api"
 

@@ -107,7 +107,11 @@ def _make(
         "dimension": int(model.get_sentence_embedding_dimension() or 0),
         "max_tokens": _max_tokens(model.max_seq_length),
         "languages": declared_languages(
-            name, card.read_text(encoding="utf-8") if card.is_file() else ""
+            name,
+            # A model from the hub brings its card along.
+            card.read_text(encoding="utf-8")
+            if card.is_file()
+            else str(getattr(model, "_model_card_text", "") or ""),
         ),
         "query_prompt": prompts.get("query") or "",
         "document_prompt": prompts.get("document") or prompts.get("passage") or "",

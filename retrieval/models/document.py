@@ -100,6 +100,16 @@ class Document(models.Model):
         if self.live_revision_id:
             own.filter(pk=self.live_revision_id).retire(now)
         self.release_duplicates()
+        # What was taken out of an archive goes with it.
+        for member in Document.objects.filter(
+            collection=self.collection_id, source=self.member_source, deleted_at=None
+        ):
+            member.tombstone()
+
+    @property
+    def member_source(self) -> str:
+        """Where documents that were taken out of this archive say that they come from."""
+        return f"zip:{self.pk}"
 
     def release_duplicates(self) -> int:
         """One of those that were kept out of search because this document said the same is

@@ -7,7 +7,6 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import F
 from tqdm import tqdm
 
-from retrieval.archives import member_source
 from retrieval.exceptions import SourceError
 from retrieval.ingest import Failure, FolderReport, accept_folders
 from retrieval.models import Chunk, Collection, Document, Revision, Worker
@@ -124,7 +123,7 @@ def still_unfinished(collection: Collection, external_ids: set[str]) -> set[str]
 def members_of(collection: Collection, external_ids: set[str]) -> set[str]:
     """The documents that came out of the archives among the given ones."""
     archives = [
-        member_source(document)
+        document.member_source
         for document in Document.objects.filter(
             collection=collection, latest_revision__failure_code="unpacked"
         ).only("pk", "external_id")
@@ -160,6 +159,7 @@ def as_json(collection: Collection, report: FolderReport, seconds: float) -> str
             "duplicate": len(report.duplicate),
             "removed": len(report.removed),
             "failed": len(report.failed),
+            "left_out": report.left_out,
             "seconds": round(seconds, 3),
             "documents": {
                 "added": report.added,
@@ -201,4 +201,6 @@ def as_sentence(report: FolderReport, waited: bool, seconds: float) -> str:
         if waited or not (report.added or report.updated or report.retried)
         else ("; the worker indexes them now.")
     )
+    if report.left_out:
+        parts.append(f"{report.left_out} left out, being of kinds that cannot be read")
     return f"{', '.join(parts)} in {seconds:.1f} s{rest}"
