@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import cache
 
 import pytest
 from django.db import connection, transaction
@@ -9,7 +10,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from retrieval import indexing
+from retrieval import embedding, indexing
 from retrieval.embedding.onnx_runtime import OnnxEmbedder
 from retrieval.models import Chunk, Collection, Revision
 from retrieval.vector_store import VectorStore
@@ -24,6 +25,15 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("kbadmin")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loaded_once() -> Iterator[None]:
+    """The same prepared model is loaded once for all tests; it holds no state."""
+    really = embedding.load
+    embedding.load = cache(really)
+    yield
+    embedding.load = really
 
 
 @pytest.fixture
