@@ -1,0 +1,181 @@
+"""How fast notes are indexed, against the usual recipe and against the bare embedding loop.
+
+    python -m benchmarks.ingest [NOTES_FOLDER] [--repeat N] [--workers N]
+
+All three run one after the other on the same machine, `--repeat` times; see README.md.
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.system import (
+    ROOT,
+    copy_model,
+    cpu_seconds,
+    environment,
+    free_port,
+    last_json,
+    machine,
+    run,
+    running,
+    wait_for_chroma,
+)
+
+SLUG = "bench"
+SHARED_NOTES = ROOT.parent / "shared" / "data" / "notes"
+GENERATED = 600
+#: What is promised: times the recipe, and share of the bare loop.
+LEAST_GAIN, LEAST_SHARE = 4.0, 0.7
+MAKE_COLLECTION = (
+    "from retrieval.collections import create_collection; "
+    f"create_collection(slug={SLUG!r}, title='Benchmark')"
+)
+BUSY = "from retrieval.models import Revision; print(Revision.objects.unfinished().count())"
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round measured. Times in seconds."""
+
+    notes: int
+    chunks: int
+    baseline: float
+    kbadmin: float
+    bare: float
+    cores: float  #: cores' worth of CPU time that kbadmin's processes used
+
+    @property
+    def gain(self) -> float:
+        return self.baseline / self.kbadmin
+
+    @property
+    def share(self) -> float:
+        return self.bare / self.kbadmin
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ingest", description=__doc__)
+    parser.add_argument("notes", nargs="?", type=Path, help="folder of Markdown files")
+    parser.add_argument("--repeat", type=int, default=1, help="rounds; medians are compared")
+    parser.add_argument("--workers", type=int, default=1, help="worker processes (1)")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="kbadmin-bench-") as name:
+        folder = Path(name)
+        notes = given.notes or find_notes(folder)
+        copy_model(folder / "models")
+        print(machine())
+        rounds = []
+        for number in range(given.repeat):
+            rounds.append(measure(notes, folder, folder / str(number), given.workers))
+            print_round(rounds[-1])
+    gain = statistics.median(one.gain for one in rounds)
+    share = statistics.median(one.share for one in rounds)
+    good = gain >= LEAST_GAIN and share >= LEAST_SHARE
+    print(
+        f"{'reached' if good else 'MISSED'}: {gain:.1f} times the recipe (at least "
+        f"{LEAST_GAIN:.0f}), {share:.2f} of the bare embedding loop (at least {LEAST_SHARE})"
+    )
+    return 0 if good else 1
+
+
+def find_notes(folder: Path) -> Path:
+    if SHARED_NOTES.is_dir():
+        return SHARED_NOTES
+    print(f"{SHARED_NOTES} does not exist: {GENERATED} generated notes are measured instead.")
+    return generate(folder / "notes")
+
+
+def generate(folder: Path) -> Path:
+    """Notes of about 150 words, the same every time."""
+    rng = random.Random(0)
+    words = ["".join(rng.choices("abcdefghilmnoprstu", k=rng.randint(2, 9))) for _ in range(3000)]
+    folder.mkdir()
+    for number in range(GENERATED):
+        parts = [f"---\ntitle: Note {number}\n---\n\n# Note {number}\n"]
+        for _ in range(rng.randint(2, 6)):
+            parts.append(f"- {' '.join(rng.choices(words, k=rng.randint(5, 12)))}:\n")
+            parts.append(f"`{' '.join(rng.choices(words, k=rng.randint(3, 9)))}`\n")
+        (folder / f"{number:04}.md").write_text("\n".join(parts))
+    return folder
+
+
+def measure(notes: Path, shared: Path, folder: Path, workers: int) -> Round:
+    folder.mkdir()
+    recipe = run_baseline(notes, folder)
+    port = free_port()
+    env = environment(folder / "data", port)
+    (folder / "data").mkdir()
+    shutil.copytree(shared / "models", folder / "data" / "models")
+    run(["manage.py", "setup"], env)
+    run(["manage.py", "shell", "-v", "0", "-c", MAKE_COLLECTION], env)
+    with ExitStack() as processes:
+        pids = [processes.enter_context(running(["manage.py", "chroma"], env))]
+        wait_for_chroma(port)
+        for _ in range(workers):
+            pids.append(processes.enter_context(running(["manage.py", "worker"], env)))
+        # The first start has documents of its own: they are none of this.
+        while run(["manage.py", "shell", "-v", "0", "-c", BUSY], env).strip() != "0":
+            time.sleep(1)
+        used = cpu_seconds(pids) + children_seconds()
+        report = json.loads(
+            run(["manage.py", "ingest", str(notes), "--collection", SLUG, "--wait", "--json"], env)
+        )
+        used = cpu_seconds(pids) + children_seconds() - used
+    assert report["added"] and not report["failed"], report
+    bare = last_json(run(["-m", "benchmarks.bare", SLUG], env))
+    shutil.rmtree(folder)
+    per_note = recipe["seconds"] / recipe["notes"]
+    return Round(
+        notes=report["added"],
+        chunks=bare["chunks"],
+        baseline=per_note * report["added"],
+        kbadmin=report["seconds"],
+        bare=bare["seconds"],
+        cores=used / report["seconds"],
+    )
+
+
+def run_baseline(notes: Path, folder: Path) -> dict[str, float]:
+    port = free_port()
+    env = environment(folder / "baseline", port)
+    with running(["manage.py", "chroma"], env):
+        wait_for_chroma(port)
+        return last_json(run(["benchmarks/baseline/ingest.py", str(notes), str(port)], env))
+
+
+def children_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def print_round(one: Round) -> None:
+    print(f"\n{one.notes} notes, {one.chunks} chunks")
+    for name, seconds in (
+        ("the recipe (torch, one at a time)", one.baseline),
+        ("kbadmin, accepted to indexed", one.kbadmin),
+        ("bare embedding loop", one.bare),
+    ):
+        print(
+            f"  {name:<36} {seconds:7.1f} s  {one.notes / seconds:7.1f} notes/s  "
+            f"{one.chunks / seconds:7.1f} chunks/s"
+        )
+    cores = os.cpu_count() or 1
+    print(
+        f"  {one.gain:.1f} times the recipe, {one.share:.2f} of the bare loop; "
+        f"{one.cores:.2f} of {cores} cores busy ({one.cores / cores:.0%})"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
