@@ -1,0 +1,81 @@
+"""The same bytes under another name: reported, kept out of search, with a choice."""
+
+import pytest
+
+from retrieval.ingest import Outcome, accept, accept_folders
+from retrieval.models import Document, Revision
+from retrieval.search import search
+from retrieval.types import SearchRequest
+from tests.conftest import index_everything
+
+pytestmark = pytest.mark.django_db
+TEXT = "# Note\n\nThe walrus is here."
+
+
+def found() -> list[str]:
+    return [hit.external_id for hit in search(SearchRequest("walrus", "docs")).hits]
+
+
+def take(collection, name, text=TEXT, **options):
+    accepted = accept(
+        collection,
+        external_id=name,
+        filename=name,
+        data=text.encode(),
+        origin=Document.Origin.UPLOAD,
+        options=options,
+    )
+    index_everything()
+    return accepted
+
+
+def test_a_duplicate_names_its_twin_and_is_not_searched(collection):
+    take(collection, "a.md")
+    accepted = take(collection, "b.md")
+    assert accepted.outcome == Outcome.DUPLICATE
+    assert accepted.revision.state == Revision.State.SKIPPED
+    assert "a.md" in accepted.revision.failure_message
+    assert found() == ["a.md"]
+    assert take(collection, "b.md").outcome == Outcome.UNCHANGED
+
+
+def test_both_are_kept_where_that_is_asked_for(collection):
+    take(collection, "a.md")
+    take(collection, "b.md", keep_duplicate=True)
+    assert sorted(found()) == ["a.md", "b.md"]
+
+
+def test_a_duplicate_takes_over_when_its_twin_is_deleted(collection):
+    twin = take(collection, "a.md").document
+    take(collection, "b.md")
+    take(collection, "c.md")
+    twin.tombstone()
+    index_everything()
+    assert found() == ["b.md"]
+    waiting = Revision.objects.get(document__external_id="c.md")
+    assert waiting.duplicate_of.external_id == "b.md"
+
+
+def test_a_duplicate_takes_over_when_its_twin_says_something_else(collection):
+    take(collection, "a.md")
+    take(collection, "b.md")
+    take(collection, "a.md", "# Note\n\nThe pelican is here.")
+    assert "b.md" in found()
+
+
+def test_a_renamed_file_is_no_duplicate_of_its_old_name(collection, tmp_path):
+    (tmp_path / "old.md").write_text(TEXT)
+    accept_folders(collection, [tmp_path], prune=True)
+    index_everything()
+    (tmp_path / "old.md").rename(tmp_path / "new.md")
+    report = accept_folders(collection, [tmp_path], prune=True)
+    index_everything()
+    assert (report.added, report.removed, report.duplicate) == (["new.md"], ["old.md"], [])
+    assert found() == ["new.md"]
+
+
+def test_an_update_that_equals_another_document_keeps_its_place(collection):
+    take(collection, "a.md")
+    take(collection, "b.md", "# Note\n\nThe walrus and the pelican.")
+    assert take(collection, "b.md").outcome == Outcome.UPDATED
+    assert sorted(found()) == ["a.md", "b.md"]
