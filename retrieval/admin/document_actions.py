@@ -1,0 +1,29 @@
+"""What is done with documents, one or many: begin again, stop, keep both."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+
+from retrieval.ingest import keep_duplicate
+from retrieval.models import Document, Revision
+
+#: A cancelled version may be begun again just as a failed one.
+RETRIED = [Revision.State.FAILED, Revision.State.CANCELLED]
+
+
+def latest_of(documents: QuerySet[Document]) -> Any:
+    """The latest versions: what an older one failed of is history."""
+    return Revision.objects.filter(pk__in=documents.order_by().values("latest_revision"))
+
+
+def retry_documents(documents: QuerySet[Document]) -> int:
+    return int(latest_of(documents).filter(state__in=RETRIED).requeue())
+
+
+def cancel_documents(documents: QuerySet[Document]) -> int:
+    return int(latest_of(documents).cancel())
+
+
+def keep_duplicates(documents: QuerySet[Document]) -> int:
+    kept_out = documents.filter(latest_revision__failure_code="duplicate")
+    return sum(keep_duplicate(document) for document in kept_out)
