@@ -1,5 +1,6 @@
 """The drill from the first process to the last line."""
 
+import signal
 import sys
 import time
 from collections import Counter
@@ -46,6 +47,8 @@ class Drill:
         say(f"data folder {self.folder}, database {database}, seeds {self.seeds}")
         setup()
         collection = create_collection(slug=SLUG, title="Drill")
+        # Stopped by `kill` or `timeout`, it must not leave its processes behind.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             for name in ("chroma", "worker", "web"):
                 self.crew[name].start()
@@ -59,8 +62,9 @@ class Drill:
                 )
             self._scenarios(collection)
         finally:
-            for name in ("web", "worker", "chroma"):
-                self.crew[name].stop()
+            for name in ("acceptor", "web", "worker", "chroma"):
+                if name in self.crew:
+                    self.crew[name].stop()
         kills = sum(count for name, count in self.killed.items() if name != "acceptor")
         each = ", ".join(f"{name} {count}" for name, count in sorted(self.killed.items()))
         say("")
@@ -95,6 +99,7 @@ class Drill:
         phrases = [operation.phrase for operation in operations if operation.phrase]
         with Searcher(settings.LOCAL_URL, self.key, SLUG, phrases) as searcher:
             acceptor.start()
+            self.crew["acceptor"] = acceptor
             storm.rage(plan, crew, progress, say)
             calm = time.monotonic()
             done = wait_until(
