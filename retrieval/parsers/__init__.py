@@ -10,7 +10,7 @@ from typing import Any
 
 from retrieval.exceptions import NoText, WrongType
 from retrieval.parsers.archive import Member, expand, is_archive
-from retrieval.parsers.clean import check_length, clean, has_text, one_line
+from retrieval.parsers.clean import check_length, clean, flatten, has_text, one_line
 from retrieval.parsers.detection import Format, detect, is_supported
 from retrieval.parsers.limits import DEFAULT_LIMITS, Limits
 from retrieval.types import ParsedDocument
@@ -64,8 +64,8 @@ def parse(
     else:
         module = import_module(f"{__name__}.{BOUNDED[kind]}")
         parsed = module.parse(filename, data, limits, options)
-    text = clean(parsed.text)
-    check_length(len(text), limits)
+    check_length(len(parsed.text), limits)
+    text = flatten(clean(parsed.text))
     if not has_text(text):
         raise NoText(
             NO_TEXT.get(kind, "No text was found in this file. Add some text, or delete it.")

@@ -9,6 +9,9 @@ from retrieval.parsers.limits import Limits
 #: Databases take neither NUL nor lone surrogates; other control characters show as nothing.
 CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
 SURROGATES = re.compile(r"[\ud800-\udfff]")
+#: Deeper lists and quotes than anybody reads: chunking takes long for every level of them.
+DEEP_ITEM = re.compile(r"^[ \t]{40,}(?=(?:[-*+]|\d{1,9}[.)])[ \t])", re.MULTILINE)
+DEEP_QUOTE = re.compile(r"^[ \t]*(?:>[ \t]?){10,}", re.MULTILINE)
 MANY_BLANK_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
 
 
@@ -21,6 +24,11 @@ def clean(text: str) -> str:
     """Line ends "\\n", no control characters but tab, a lone surrogate is U+FFFD."""
     text = line_ends(text).replace("\v", "\n").replace("\f", "\n")
     return SURROGATES.sub("\ufffd", CONTROLS.sub("", text))
+
+
+def flatten(text: str) -> str:
+    """Lists of more than 20 levels and quotes of more than 10 go on at that level."""
+    return DEEP_QUOTE.sub("> " * 10, DEEP_ITEM.sub(" " * 40, text))
 
 
 def one_line(text: str) -> str:
