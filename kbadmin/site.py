@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
-from kbadmin.pages import dashboard, upload
+from kbadmin.pages import dashboard
 
 if TYPE_CHECKING:
     # Unfold ships no types; its site extends Django's.
@@ -25,6 +25,10 @@ class KbadminSite(UnfoldAdminSite):
 
     def extra_urls(self) -> list[URLPattern]:
         """Our own pages; Unfold puts them before the pages of the models."""
+        # Not before this site exists: what it shows is shared with the pages of the models,
+        # which register with it.
+        from kbadmin.pages import upload
+
         return [
             path("upload/", self.admin_view(upload.page), name="upload"),
             # Not behind admin_view: a login page must not be swapped into a list of files.

@@ -173,7 +173,9 @@ def keep_duplicate(document: Document) -> bool:
     with transaction.atomic():
         locked = Document.objects.select_for_update(of=("self",)).get(pk=document.pk)
         duplicate = Revision.objects.filter(
-            pk=locked.latest_revision_id, state=Revision.State.SKIPPED, failure_code="duplicate"
+            pk=locked.latest_revision_id or 0,
+            state=Revision.State.SKIPPED,
+            failure_code="duplicate",
         )
         revision = duplicate.only("options").first()
         if revision is None:

@@ -14,20 +14,32 @@ from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext
 from django.views.decorators.http import require_http_methods
 
-from kbadmin.pages.batch import Batch, Item, report
+from kbadmin.pages.batch import Batch, Item
+from kbadmin.pages.batch_report import report
+from retrieval.admin import versions
 from retrieval.exceptions import FileTooLarge, KnowledgeBaseError
-from retrieval.ingest import accept
-from retrieval.models import Collection, Document, EmbeddingModel, Worker
+from retrieval.ingest import Outcome, accept
+from retrieval.models import Collection, Document, EmbeddingModel, Revision, Worker
+from retrieval.parsers.detection import BY_SUFFIX, Format, suffix_of
 
 NAME_LENGTH = 500
+COLUMN_LENGTH = 200
+#: Where the column mapping says something; an archive hands it on to its files.
+TABLES = {Format.CSV, Format.XLSX, Format.JSONL, Format.ZIP}
 
 
 class UploadForm(forms.Form):
     collection = forms.ModelChoiceField(
         Collection.objects.none(), label=gettext_lazy("Collection"), empty_label=None
+    )
+    question_column = forms.CharField(
+        label=gettext_lazy("Question column"), max_length=COLUMN_LENGTH, required=False
+    )
+    answer_column = forms.CharField(
+        label=gettext_lazy("Answer column"), max_length=COLUMN_LENGTH, required=False
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -35,6 +47,23 @@ class UploadForm(forms.Form):
         field = self.fields["collection"]
         assert isinstance(field, forms.ModelChoiceField)  # noqa: S101
         field.queryset = Collection.objects.alive().order_by("title")
+
+    def clean(self) -> None:
+        if bool(self.cleaned_data.get("question_column")) != bool(
+            self.cleaned_data.get("answer_column")
+        ):
+            raise forms.ValidationError(_("Name both columns, or neither."))
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The mapping of a table's columns; empty where they are found by their names."""
+        question, answer = (self.cleaned_data[f"{n}_column"] for n in ("question", "answer"))
+        return {"question": question, "answer": answer} if question else {}
+
+    @property
+    def problem(self) -> str:
+        errors = self.non_field_errors()
+        return str(errors[0]) if errors else _("Choose a collection.")
 
 
 @require_http_methods(["GET", "POST"])
@@ -62,10 +91,19 @@ def show(request: HttpRequest, batch: Batch | None, status: int = 200) -> HttpRe
         "has_collection": has_collection,
         "model_ready": has_collection or EmbeddingModel.objects.exists(),
         "max_size": settings.MAX_FILE_SIZE,
+        "formats": format_names(),
+        "suffixes": ",".join(BY_SUFFIX),
         "max_files": settings.DATA_UPLOAD_MAX_NUMBER_FILES,
         **(progress_context(request, batch) if batch else {}),
     }
     return TemplateResponse(request, "kbadmin/upload.html", context, status=status)
+
+
+def format_names() -> str:
+    """What can be read, in the reader's words."""
+    translated = {Format.TEXT: _("plain text"), Format.ZIP: _("ZIP archives of these")}
+    names = [str(translated.get(kind, kind.value)) for kind in Format]
+    return pgettext("between the parts of a list", ", ").join(names)
 
 
 def progress(request: HttpRequest) -> HttpResponse:
@@ -100,7 +138,7 @@ def receive(request: HttpRequest, batch: Batch | None) -> HttpResponse:
     form = UploadForm(request.POST)
     files = request.FILES.getlist("files")
     if not form.is_valid() or not files:
-        problem = _("Choose at least one file.") if form.is_valid() else _("Choose a collection.")
+        problem = _("Choose at least one file.") if form.is_valid() else form.problem
         if wants_json:
             return JsonResponse({"error": problem}, status=400)
         messages.error(request, problem)
@@ -108,10 +146,12 @@ def receive(request: HttpRequest, batch: Batch | None) -> HttpResponse:
     paths = request.POST.getlist("paths")
     if len(paths) != len(files):  # without JavaScript there are only names
         paths = [file.name or "" for file in files]
+    brought: list[Revision] = []
     items = [
-        take(form.cleaned_data["collection"], path, file)
+        take(form.cleaned_data["collection"], path, file, form.columns, brought)
         for path, file in zip(paths, files, strict=True)
     ]
+    versions.record(user_id(request), brought)
     batch = batch or Batch.create(user_id(request))
     batch.add(items)
     address = f"{reverse('admin:upload')}?{urlencode({'batch': batch.key})}"
@@ -120,8 +160,15 @@ def receive(request: HttpRequest, batch: Batch | None) -> HttpResponse:
     return redirect(address)
 
 
-def take(collection: Collection, path: str, file: "UploadedFile[Any]") -> Item:
-    """Hand one file over; whatever is wrong with it stays with it."""
+def take(
+    collection: Collection,
+    path: str,
+    file: "UploadedFile[Any]",
+    columns: dict[str, str],
+    brought: list[Revision],
+) -> Item:
+    """Hand one file over; whatever is wrong with it stays with it. A new version is put into
+    `brought`."""
     name = clean_path(path or file.name or "")
     try:
         if (file.size or 0) > settings.MAX_FILE_SIZE:
@@ -138,13 +185,20 @@ def take(collection: Collection, path: str, file: "UploadedFile[Any]") -> Item:
             filename=name.rsplit("/", 1)[-1],
             data=file.read(),
             origin=Document.Origin.UPLOAD,
+            options={"columns": columns} if columns and is_table(name) else {},
         )
     except KnowledgeBaseError as error:
         return Item(name, refusal=error.message)
     except OSError as error:
         reason = error.strerror or str(error)
         return Item(name, refusal=_("The file could not be stored: %(e)s.") % {"e": reason})
+    if accepted.outcome not in {Outcome.UNCHANGED, Outcome.RETRIED}:
+        brought.append(accepted.revision)
     return Item(name, str(accepted.outcome), accepted.revision.pk)
+
+
+def is_table(name: str) -> bool:
+    return BY_SUFFIX.get(suffix_of(name)) in TABLES
 
 
 def clean_path(path: str) -> str:

@@ -10,7 +10,9 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from retrieval.admin.base import TombstoneAdmin, badge
+from retrieval.admin.base import badge
+from retrieval.admin.collection_form import CollectionForm, schema_help
+from retrieval.admin.collection_page import CollectionPage
 from retrieval.models import Collection, Document, EmbeddingModel
 
 #: These decide what the vectors mean, so a change takes a new index beside the live one.
@@ -18,7 +20,8 @@ FIXED_BY_THE_INDEX = ("embedding_model", "space", "chunk_size", "chunk_overlap")
 
 
 @admin.register(Collection)
-class CollectionAdmin(TombstoneAdmin[Collection]):
+class CollectionAdmin(CollectionPage):
+    form = CollectionForm
     list_display = ("title", "slug", "document_count", "index_state", "model_name", "updated_at")
     list_select_related = ("live_index", "embedding_model")
     search_fields = ("title", "slug")
@@ -42,22 +45,23 @@ class CollectionAdmin(TombstoneAdmin[Collection]):
     def get_fieldsets(self, request: HttpRequest, obj: Collection | None = None) -> Any:
         about = (None, {"fields": ("title", "slug", "description")})
         search = (_("Search"), {"fields": ("default_top_k", "retrieval_settings")})
+        documents = (_("Documents"), {"fields": ("front_matter_schema",)})
+        if obj is not None:
+            # What its index is made of is shown, and changed, in a box of its own.
+            return (about, search, documents)
         index = (
             _("Index"),
             {
-                "fields": FIXED_BY_THE_INDEX if obj is None else ("live", *FIXED_BY_THE_INDEX),
-                "description": _("Chosen once: the vectors are made for these settings.")
-                if obj is None
-                else _(
-                    "The vectors were made for these settings, so they cannot be edited here: "
-                    "changing them needs a reindex, which builds a new index beside this one."
+                "fields": FIXED_BY_THE_INDEX,
+                "description": _(
+                    "The vectors are made for these settings; a reindex changes them."
                 ),
             },
         )
-        return (about, index, search) if obj is None else (about, search, index)
+        return (about, index, search, documents)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Collection | None = None) -> Any:
-        return () if obj is None else ("slug", "live", *FIXED_BY_THE_INDEX)
+        return () if obj is None else ("slug",)
 
     def get_prepopulated_fields(
         self, request: HttpRequest, obj: Collection | None = None
@@ -74,6 +78,11 @@ class CollectionAdmin(TombstoneAdmin[Collection]):
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None and db_field.name in ("description", "retrieval_settings"):
             field.widget.attrs["rows"] = 3
+        if field is not None and db_field.name == "front_matter_schema":
+            field.help_text = schema_help()
+            field.widget.attrs["rows"] = 10
+        if field is not None and isinstance(field, forms.JSONField):
+            field.widget.attrs |= {"spellcheck": "false", "data-code": ""}
         if field is not None and db_field.name == "slug":
             field.help_text = _(
                 "The name that programs use: letters, digits and hyphens. It stays as it is."
@@ -107,18 +116,6 @@ class CollectionAdmin(TombstoneAdmin[Collection]):
         if obj.live_index is None:
             return badge("damaged", _("missing"))
         return badge(obj.live_index.state, obj.live_index.get_state_display())
-
-    @admin.display(description=_("live index"))
-    def live(self, obj: Collection) -> str:
-        if obj.live_index is None:
-            return self.index_state(obj)
-        url = reverse("admin:retrieval_index_change", args=[obj.live_index.pk])
-        return format_html(
-            '{} <a class="kb-link" href="{}">{}</a>',
-            self.index_state(obj),
-            url,
-            obj.live_index.physical_name,
-        )
 
     @admin.display(description=_("embedding model"))
     def model_name(self, obj: Collection) -> str:

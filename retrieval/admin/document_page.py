@@ -35,11 +35,12 @@ class DocumentPage(TombstoneAdmin[Document]):
 
     def get_urls(self) -> list[URLPattern]:
         def page(route: str, view: Any, name: str) -> URLPattern:
-            return path(
+            pattern: URLPattern = path(
                 f"<int:pk>/{route}/",
                 self.admin_site.admin_view(view),
                 name=f"retrieval_document_{name}",
             )
+            return pattern
 
         return [
             page("retry", self.retry_view, "retry"),

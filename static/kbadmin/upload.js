@@ -109,7 +109,9 @@
     new Promise((resolve, reject) => {
       const body = new FormData();
       body.append("csrfmiddlewaretoken", form.elements.csrfmiddlewaretoken.value);
-      body.append("collection", form.elements.collection.value);
+      for (const name of ["collection", "question_column", "answer_column"]) {
+        body.append(name, form.elements[name].value);
+      }
       for (const { file, path } of items) {
         body.append("files", file, file.name);
         body.append("paths", path);

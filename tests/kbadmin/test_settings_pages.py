@@ -33,7 +33,7 @@ def test_a_new_collection_has_an_index_at_once(page: Client, model: EmbeddingMod
 
 def test_what_the_vectors_depend_on_stays(page: Client, collection: Collection) -> None:
     url = reverse("admin:retrieval_collection_change", args=[collection.pk])
-    assert "needs a reindex" in page.get(url).content.decode()
+    assert "Start reindex" in page.get(url).content.decode()
     page.post(
         url,
         {

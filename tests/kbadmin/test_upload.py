@@ -9,7 +9,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from kbadmin.pages.batch import Item, report
+from kbadmin.pages.batch import Item
+from kbadmin.pages.batch_report import report
 from kbadmin.pages.upload import clean_path
 from retrieval.models import Collection, Document, EmbeddingModel, Revision, Worker
 from tests.kbadmin.conftest import Add

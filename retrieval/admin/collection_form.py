@@ -1,0 +1,75 @@
+"""The form of a collection, with its two JSON fields as something one can write in."""
+
+import json
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from retrieval.exceptions import KnowledgeBaseError
+from retrieval.front_matter import check_schema
+from retrieval.models import Collection
+
+EXAMPLE = """{
+  "type": "object",
+  "required": ["title", "owner"],
+  "properties": {
+    "title": {"type": "string", "minLength": 3},
+    "owner": {"type": "string", "format": "email"},
+    "valid_until": {"type": "string", "format": "date"},
+    "audience": {"enum": ["staff", "customers"]},
+    "tags": {"type": "array", "items": {"type": "string"}}
+  }
+}"""
+
+
+class ObjectField(forms.JSONField):
+    """A JSON object, shown on several lines; left empty it is an empty one."""
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return json.dumps(value, ensure_ascii=False, indent=2) if value else ""
+        return super().prepare_value(value)
+
+    def to_python(self, value: Any) -> Any:
+        found = super().to_python(value)
+        return {} if found in self.empty_values else found
+
+    def validate(self, value: Any) -> None:
+        super().validate(value)
+        if not isinstance(value, dict):
+            raise ValidationError(_("Write a JSON object: { … }"), code="no_object")
+
+
+class CollectionForm(forms.ModelForm[Collection]):
+    class Meta:
+        model = Collection
+        fields = "__all__"  # noqa: DJ007 - the admin's fieldsets choose
+        field_classes = {"retrieval_settings": ObjectField, "front_matter_schema": ObjectField}
+
+    def clean_front_matter_schema(self) -> dict[str, Any]:
+        schema: dict[str, Any] = self.cleaned_data["front_matter_schema"]
+        try:
+            check_schema(schema)
+        except KnowledgeBaseError as error:
+            text = _("This is no JSON Schema. %(error)s")
+            raise ValidationError(text % {"error": error.message}, code="no_schema") from error
+        return schema
+
+
+def schema_help() -> SafeString:
+    return format_html(
+        "{}<details class='kb-disclosure'><summary>{}</summary>"
+        "<p>{}</p><pre class='kb-code'>{}</pre></details>",
+        _(
+            "What the front matter of its documents must hold, as JSON Schema. A document that "
+            "does not fit fails and says why. Empty: anything goes. A change counts for "
+            "documents that come in from then on."
+        ),
+        _("Show an example"),
+        _("Required fields, their types, a choice (enum) and dates as YYYY-MM-DD (format: date):"),
+        EXAMPLE,
+    )
