@@ -116,7 +116,7 @@ def _accept(
             f"{filename} has {len(data):,} bytes; at most {settings.MAX_FILE_SIZE:,} are taken. "
             "Split it, or raise KBADMIN_MAX_FILE_SIZE."
         )
-    external_id = external_id.replace("\0", "")[:500]
+    external_id, filename = storable(external_id)[:500], storable(filename)
     document, is_new = Document.objects.select_for_update(of=("self",)).get_or_create(
         collection=collection,
         external_id=external_id,
@@ -217,11 +217,16 @@ def store_original(revision: Revision, data: bytes) -> str:
 def files_below(path: Path) -> Iterator[tuple[str, Path]]:
     """(external id, file) of every readable kind of file below a folder, or of one file."""
     if path.is_file():
-        yield path.name, path
+        yield storable(path.name), path
         return
     for file in _visible_files(path):
         if is_supported(file.name):
-            yield file.relative_to(path).as_posix(), file
+            yield storable(file.relative_to(path).as_posix()), file
+
+
+def storable(name: str) -> str:
+    """A name as databases take it: a file's may hold bytes that are no Unicode."""
+    return name.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:
