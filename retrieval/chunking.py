@@ -20,6 +20,8 @@ SPECIAL_TOKENS = 2
 #: At most this share of a chunk's tokens goes to its title and headings.
 CONTEXT_SHARE = 0.25
 SMALLEST_CAPACITY = 8
+#: Finds blocks only: what is inside of them is not looked at.
+BLOCKS = MarkdownIt("commonmark").disable("inline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def find_headings(text: str) -> list[Heading]:
     for line in text.split("\n"):  # not splitlines(): Markdown knows no other line ends
         line_starts.append(min(line_starts[-1] + len(line) + 1, len(text)))
     headings = []
-    tokens = MarkdownIt("commonmark").parse(text)
+    tokens = BLOCKS.parse(text)
     for token, content in itertools.pairwise(tokens):
         if token.type == "heading_open" and token.map and token.level == 0:
             first, last = token.map

@@ -1,47 +1,67 @@
 """Chunk rows and their lexical rows: written together, forgotten together."""
 
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from retrieval.hashing import text_hash
 from retrieval.lexical import lexical_index
 from retrieval.models import Chunk, Revision
 from retrieval.types import ChunkSlice, LexicalEntry
 
+#: Chunk rows by revision and chunking.
+Written = dict[int, dict[str, list[Chunk]]]
 
-def write_chunks(
-    revision: Revision, slices: dict[str, list[ChunkSlice]], scopes: dict[str, str]
-) -> dict[str, list[Chunk]]:
-    """The chunk rows of a revision by chunking. Call it inside a transaction.
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A revision and its slices by chunking; `scopes` names the part of the lexical index for
+    each chunking."""
+
+    revision: Revision
+    slices: dict[str, list[ChunkSlice]]
+    scopes: dict[str, str]
+
+
+def write_chunks(cuts: Sequence[Cut]) -> Written:
+    """The chunk rows of revisions, in a few queries for all. Call it inside a transaction.
 
     Rows that are there already, from a run that was cut short, are kept with their ids.
-    `scopes` names the part of the lexical index for each chunking.
     """
-    existing: dict[str, list[Chunk]] = defaultdict(list)
-    for chunk in revision.chunks.filter(chunking__in=slices).order_by("order"):
-        existing[chunk.chunking].append(chunk)
-    written: dict[str, list[Chunk]] = {}
-    for chunking, pieces in slices.items():
-        fresh = [_row(revision, chunking, piece) for piece in pieces]
-        before = existing[chunking]
-        if [_identity(chunk) for chunk in before] == [_identity(chunk) for chunk in fresh]:
-            written[chunking] = before
-            continue
-        # Their vectors, if any, are drift that the next comparison repairs.
-        forget_chunks([chunk.pk for chunk in before])
-        written[chunking] = Chunk.objects.bulk_create(fresh)
-        lexical_index().add(
-            scopes[chunking],
-            [
-                LexicalEntry(
-                    chunk_id=chunk.pk,
-                    title=revision.title,
-                    headings=" ".join(chunk.heading_path),
-                    body=chunk.text,
-                )
-                for chunk in written[chunking]
-            ],
-        )
+    existing = _existing([cut.revision.pk for cut in cuts])
+    written: Written = {cut.revision.pk: {} for cut in cuts}
+    outdated: list[int] = []
+    fresh: list[Chunk] = []
+    for cut in cuts:
+        for chunking, pieces in cut.slices.items():
+            rows = [_row(cut.revision, chunking, piece) for piece in pieces]
+            before = existing[cut.revision.pk, chunking]
+            if [_identity(chunk) for chunk in before] == [_identity(chunk) for chunk in rows]:
+                rows = before
+            else:
+                # Their vectors, if any, are drift that the next comparison repairs.
+                outdated += [chunk.pk for chunk in before]
+                fresh += rows
+            written[cut.revision.pk][chunking] = rows
+    if outdated:
+        forget_chunks(outdated)
+    Chunk.objects.bulk_create(fresh)  # gives them their keys
+    scopes = {
+        (cut.revision.pk, chunking): scope for cut in cuts for chunking, scope in cut.scopes.items()
+    }
+    entries: dict[str, list[LexicalEntry]] = defaultdict(list)
+    for chunk in fresh:
+        entries[scopes[chunk.revision_id, chunk.chunking]].append(_entry(chunk))
+    for scope, group in entries.items():
+        lexical_index().add(scope, group)
     return written
+
+
+def _existing(revisions: list[int]) -> dict[tuple[int, str], list[Chunk]]:
+    found: dict[tuple[int, str], list[Chunk]] = defaultdict(list)
+    for chunk in Chunk.objects.filter(revision__in=revisions).order_by("order"):
+        found[chunk.revision_id, chunk.chunking].append(chunk)
+    return found
 
 
 def forget_chunks(ids: list[int]) -> None:
@@ -62,6 +82,15 @@ def _row(revision: Revision, chunking: str, piece: ChunkSlice) -> Chunk:
         text=piece.text,
         token_count=piece.token_count,
         text_hash=text_hash(piece.embedding_text),
+    )
+
+
+def _entry(chunk: Chunk) -> LexicalEntry:
+    return LexicalEntry(
+        chunk_id=chunk.pk,
+        title=chunk.revision.title,
+        headings=" ".join(chunk.heading_path),
+        body=chunk.text,
     )
 
 

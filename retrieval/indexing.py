@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from retrieval.archives import unpack
-from retrieval.chunks import forget_chunks, write_chunks
+from retrieval.chunks import Cut, forget_chunks, write_chunks
 from retrieval.embeddings import Vectors, embeddings_of
 from retrieval.exceptions import (
     KnowledgeBaseError,
@@ -36,7 +36,7 @@ from retrieval.types import ChunkSlice, MetadataValue, ParsedDocument
 logger = logging.getLogger(__name__)
 
 #: Documents in one batch, and the bytes after which a batch is full.
-BATCH_DOCUMENTS = 32
+BATCH_DOCUMENTS = 64
 BATCH_BYTES = 16 * 1024 * 1024
 LONGEST_DELAY = 60.0
 MAX_ATTEMPTS_SHIFT = 6
@@ -58,8 +58,8 @@ class Work:
 def claim(owner: str) -> list[Revision]:
     """Take the next revisions that wait, with a lease.
 
-    One over which workers have died before is taken alone, so that it harms no other; at the
-    MAX_CRASHES-th time it fails.
+    One over which workers have died before is taken last and alone, so that it harms no
+    other; at the MAX_CRASHES-th time it fails.
     """
     now = timezone.now()
     with transaction.atomic():
@@ -69,19 +69,18 @@ def claim(owner: str) -> list[Revision]:
             Revision.objects.claimable(now)
             .select_related("document__collection")
             .defer("text", "metadata")
-            .order_by("pk")
         )
         if connection.features.has_select_for_update_skip_locked:
             waiting = waiting.select_for_update(skip_locked=True, of=("self",))
         taken: list[Revision] = []
         size = 0
-        for revision in waiting[:BATCH_DOCUMENTS]:
-            if taken and (size + revision.size > BATCH_BYTES or revision.crashes):
+        for revision in waiting.filter(crashes=0).order_by("pk")[:BATCH_DOCUMENTS]:
+            if taken and size + revision.size > BATCH_BYTES:
                 break
             taken.append(revision)
             size += revision.size
-            if revision.crashes:
-                break
+        # First in the queue they would meet every kill that comes soon after a start.
+        taken = taken or list(waiting.filter(crashes__gt=0).order_by("crashes", "pk")[:1])
         Revision.objects.filter(pk__in=[revision.pk for revision in taken]).update(
             state=Revision.State.PARSING,
             state_at=now,
@@ -245,15 +244,20 @@ def _embed(batch: list[Work], indexes: dict[int, list[Index]]) -> dict[int, Vect
 def _write(owner: str, batch: list[Work], indexes: dict[int, list[Index]]) -> None:
     """Chunks and lexical rows of all revisions that are still held, in one transaction."""
     held = _held(owner, batch)
-    for work in batch:
-        revision = work.revision
-        if revision.pk not in held:
-            continue
-        Revision.objects.filter(pk=revision.pk).update(
-            title=revision.title, text=revision.text, metadata=revision.metadata
-        )
-        scopes = {index.chunking: index.scope for index in indexes[work_collection(work)]}
-        work.chunks = write_chunks(revision, work.slices, scopes)
+    mine = [work for work in batch if work.revision.pk in held]
+    Revision.objects.bulk_update([work.revision for work in mine], ["title", "text", "metadata"])
+    written = write_chunks(
+        [
+            Cut(
+                revision=work.revision,
+                slices=work.slices,
+                scopes={index.chunking: index.scope for index in indexes[work_collection(work)]},
+            )
+            for work in mine
+        ]
+    )
+    for work in mine:
+        work.chunks = written[work.revision.pk]
     _advance(owner, batch, Revision.State.SYNCING)
 
 
@@ -284,19 +288,25 @@ def _go_live(owner: str, batch: list[Work], indexes: dict[int, list[Index]]) -> 
             Revision.objects.filter(pk=work.revision.pk).held_by(owner).release()
             held.discard(work.revision.pk)
     now = timezone.now()
-    for work in batch:
-        revision = work.revision
-        if revision.pk not in held:
-            continue
-        document = Document.objects.select_for_update().get(pk=revision.document_id)
-        previous = document.live_revision_id
-        document.live_revision = revision
-        document.title = revision.title
-        document.save(update_fields=["live_revision", "title", "updated_at"])
-        document.attributes.all().delete()
-        Attribute.objects.bulk_create(_attributes(document, revision.metadata))
-        if previous and previous != revision.pk:
-            Revision.objects.filter(pk=previous).retire(now)
+    fresh = {work.revision.document_id: work.revision for work in batch if work.revision.pk in held}
+    documents = list(Document.objects.select_for_update().filter(pk__in=fresh).order_by("pk"))
+    replaced = {
+        document.live_revision_id
+        for document in documents
+        if document.live_revision_id and document.live_revision_id not in held
+    }
+    for document in documents:
+        document.live_revision = fresh[document.pk]
+        document.title = fresh[document.pk].title
+        document.updated_at = now
+    Document.objects.bulk_update(documents, ["live_revision", "title", "updated_at"])
+    Attribute.objects.filter(document__in=fresh).delete()
+    Attribute.objects.bulk_create(
+        attribute
+        for document in documents
+        for attribute in _attributes(document, fresh[document.pk].metadata)
+    )
+    Revision.objects.filter(pk__in=replaced).retire(now)
     Revision.objects.filter(pk__in=held).update(
         state=Revision.State.INDEXED,
         state_at=now,
@@ -326,18 +336,20 @@ def fill_index(index: Index, revisions: list[Revision]) -> None:
         for piece in pieces
     }
     vectors = embeddings_of(index.embedding_model, texts)
-    chunks: list[Chunk] = []
     with transaction.atomic():
         still_live = set(
             Document.objects.searchable()
             .filter(live_revision__in=slices)
             .values_list("live_revision", flat=True)
         )
-        for revision in revisions:
-            if revision.pk in still_live:
-                cut = {index.chunking: slices[revision.pk]}
-                scopes = {index.chunking: index.scope}
-                chunks += write_chunks(revision, cut, scopes)[index.chunking]
+        written = write_chunks(
+            [
+                Cut(revision, {index.chunking: slices[revision.pk]}, {index.chunking: index.scope})
+                for revision in revisions
+                if revision.pk in still_live
+            ]
+        )
+    chunks = [chunk for by_chunking in written.values() for chunk in by_chunking[index.chunking]]
     send_chunks(vector_store(), index, chunks, vectors)
 
 

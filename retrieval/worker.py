@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from types import TracebackType
@@ -64,7 +65,10 @@ class WorkerProcess:
         self._done = threading.Event()
         self._doing = "starting"
         self._finished = 0
+        self._counting = threading.Lock()
         self._pulse = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._second = ThreadPoolExecutor(max_workers=1, thread_name_prefix="second")
+        self._beside: Future[None] | None = None
         self._tasks = TaskRunner(
             queue_names=["*"],
             interval=0,
@@ -96,6 +100,8 @@ class WorkerProcess:
     ) -> None:
         global _current
         _current = None
+        self.stopping.set()
+        self._second.shutdown()
         self._done.set()
         self._pulse.join(timeout=5)
         # What is still held was cut short by an error or a stop: others may have it at once.
@@ -138,14 +144,43 @@ class WorkerProcess:
     def _index_batch(self) -> bool:
         revisions = indexing.claim(self.name)
         if not revisions:
-            return False
+            return self._wait_for_second()
+        is_free = self._beside is None or self._beside.done()
+        if is_free and len(revisions) == indexing.BATCH_DOCUMENTS:
+            # There is more: while one thread embeds, on all cores, the other one prepares
+            # its batch or writes it.
+            self._wait_for_second()
+            self._beside = self._second.submit(self._index_beside)
+        self._process(revisions)
+        return True
+
+    def _process(self, revisions: list[Revision]) -> None:
         self._doing = f"indexing {len(revisions)} documents"
         error = indexing.process(self.name, revisions)
         if error is None:
-            self._finished += len(revisions)
+            with self._counting:
+                self._finished += len(revisions)
         elif isinstance(error, VectorStoreError):
             # Perhaps the index is damaged: look at once, not in a quarter of an hour.
             self._reconcile_at = min(self._reconcile_at, time.monotonic() + RECONCILE_RETRY)
+
+    def _index_beside(self) -> None:
+        """What the second thread does: index until nothing is due."""
+        try:
+            while not self.stopping.is_set() and (revisions := indexing.claim(self.name)):
+                self._process(revisions)
+        finally:
+            connection.close()
+
+    def _wait_for_second(self) -> bool:
+        """Until the second thread has nothing to do; returns whether it had.
+
+        Raises what stopped it, as if it had happened here.
+        """
+        beside, self._beside = self._beside, None
+        if beside is None:
+            return False
+        beside.result()
         return True
 
     def _build_step(self) -> bool:
@@ -181,16 +216,22 @@ class WorkerProcess:
     def run(self) -> None:
         """Work until told to stop."""
         logger.info("worker %s is ready", self.name)
+        cut_short = False
         while not self.stopping.is_set():
             close_old_connections()
             try:
+                if cut_short:
+                    # The heartbeat would hold for ever what an error has left in work.
+                    self._wait_for_second()
+                    Revision.objects.all().held_by(self.name).release()
+                    cut_short = False
                 self._reconcile_when_due()
                 self._purge_when_due()
                 self._tasks.run()
                 busy = self.work_once()
             except OperationalError as error:
                 logger.warning("the database does not answer: %s", error)
-                busy = False
+                busy, cut_short = False, True
             if not busy:
                 self._doing = "waiting"
                 self.stopping.wait(IDLE)
