@@ -21,6 +21,7 @@ from retrieval.exceptions import (
 )
 from retrieval.factories import chunker_for, vector_store
 from retrieval.models import Chunk, Index
+from retrieval.types import is_chunk_id
 
 if TYPE_CHECKING:
     from retrieval.vector_store import VectorStore
@@ -124,9 +125,10 @@ def compare(index: Index) -> Drift:
     }
     missing = [id_ for id_ in expected if id_ not in found]
     stale = [id_ for id_, digest in expected.items() if found.get(id_, digest) != digest]
-    unknown = [int(id_) for id_ in found if id_ not in expected]
-    known = set(_known_chunks(unknown))
-    orphaned = [str(pk) for pk in unknown if pk not in known]
+    unknown = [id_ for id_ in found if id_ not in expected]
+    numbers = [int(id_) for id_ in unknown if is_chunk_id(id_)]
+    known = set(map(str, _known_chunks(numbers)))
+    orphaned = [id_ for id_ in unknown if id_ not in known]
     return Drift(
         index_id=index.pk,
         expected=len(expected),

@@ -32,6 +32,12 @@ class ChunkSlice:
     embedding_text: str  #: title and headings, then the slice: what the model reads
 
 
+def is_chunk_id(id: str) -> bool:
+    """Whether a record's id in Chroma can be a chunk's: a number that databases take as a key.
+    Another was written by a stranger."""
+    return id.isdecimal() and len(id) < 19
+
+
 @dataclass(frozen=True, slots=True)
 class DenseCandidate:
     """A hit as Chroma returned it."""

@@ -38,7 +38,7 @@ from retrieval.exceptions import (
     VectorStoreError,
     VectorStoreUnavailable,
 )
-from retrieval.types import DenseCandidate
+from retrieval.types import DenseCandidate, is_chunk_id
 
 logger = logging.getLogger(__name__)
 
@@ -261,6 +261,7 @@ class VectorStore:
         return [
             DenseCandidate(chunk_id=int(id_), distance=float(distance))
             for id_, distance in zip(ids, distances, strict=True)
+            if is_chunk_id(id_)
         ]
 
     def heartbeat(self) -> None:
