@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import docx
@@ -93,7 +93,7 @@ def presentation(slides: Iterable[tuple[str, str, str]]) -> bytes:
     return buffer.getvalue()
 
 
-def workbook(sheets: Mapping[str, Iterable[Iterable[object]]]) -> bytes:
+def workbook(sheets: Mapping[str, Sequence[Any]]) -> bytes:
     book = openpyxl.Workbook(write_only=True)
     for name, rows in sheets.items():
         sheet = book.create_sheet(name)

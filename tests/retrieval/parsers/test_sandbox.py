@@ -109,6 +109,7 @@ time.sleep(60)
 def test_the_child_ends_with_its_parent(busy):
     program = PROGRAM.format(root=str(ROOT), busy=busy)
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout
         child = int(parent.stdout.readline())
         time.sleep(0.5)
         assert is_alive(child)
