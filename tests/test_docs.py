@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand
 from django.urls import resolve
 
 from retrieval import exceptions
-from retrieval.ingest import FolderReport
+from retrieval.folders import FolderReport
 from retrieval.management.commands.ingest import as_json
 from retrieval.models import Collection
 from retrieval.parsers.detection import BY_SUFFIX

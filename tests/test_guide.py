@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from retrieval.ingest import FolderReport, accept_folders
+from retrieval.folders import FolderReport, accept_folders
 from retrieval.models import Collection, Document, Revision
 from retrieval.parsers.markdown import split_front_matter
 from retrieval.search import search

@@ -2,7 +2,8 @@
 
 import pytest
 
-from retrieval.ingest import Outcome, accept, accept_folders
+from retrieval.folders import accept_folders
+from retrieval.ingest import Outcome, accept
 from retrieval.models import Document, Revision
 from retrieval.search import search
 from retrieval.types import SearchRequest

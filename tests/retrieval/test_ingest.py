@@ -7,7 +7,8 @@ import pytest
 from django.core.files.storage import default_storage
 
 from retrieval.exceptions import FileTooLarge, SourceError
-from retrieval.ingest import Outcome, accept, accept_folders, store_original
+from retrieval.folders import accept_folders
+from retrieval.ingest import Outcome, accept, store_original
 from retrieval.models import Chunk, Document, Embedding, Revision
 from retrieval.search import search
 from retrieval.types import SearchRequest

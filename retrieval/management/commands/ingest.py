@@ -8,7 +8,7 @@ from django.db.models import F
 from tqdm import tqdm
 
 from retrieval.exceptions import SourceError
-from retrieval.ingest import Failure, FolderReport, accept_folders
+from retrieval.folders import Failure, FolderReport, accept_folders
 from retrieval.models import Chunk, Collection, Document, Revision, Worker
 
 #: Seconds between looks at how far the workers are.
