@@ -187,7 +187,8 @@ class VectorStore:
             try:
                 self._collections[name] = client.get_collection(name, embedding_function=None)
             except NotFoundError:
-                self._collections[name] = client.create_collection(
+                # Two threads or two workers may find it missing at the same time.
+                self._collections[name] = client.get_or_create_collection(
                     name,
                     configuration=CreateCollectionConfiguration(
                         hnsw=CreateHNSWConfiguration(
