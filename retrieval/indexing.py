@@ -36,7 +36,7 @@ from retrieval.types import ChunkSlice, MetadataValue, ParsedDocument
 logger = logging.getLogger(__name__)
 
 #: Documents in one batch, and the bytes after which a batch is full.
-BATCH_DOCUMENTS = 64
+BATCH_DOCUMENTS = 128
 BATCH_BYTES = 16 * 1024 * 1024
 LONGEST_DELAY = 60.0
 MAX_ATTEMPTS_SHIFT = 6
