@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from retrieval.admin.states import state_badge
 from retrieval.models import Document, Revision
@@ -17,11 +17,11 @@ ENTRIES_READ = 200
 
 #: What happens from one moment to the next: (field of its begin, its name).
 STAGES = (
-    ("created_at", _("waiting")),
-    ("parsing_at", _("parsing")),
-    ("chunking_at", _("chunking")),
-    ("embedding_at", _("embedding")),
-    ("syncing_at", _("syncing")),
+    ("created_at", pgettext_lazy("stage", "waiting")),
+    ("parsing_at", pgettext_lazy("stage", "parsing")),
+    ("chunking_at", pgettext_lazy("stage", "chunking")),
+    ("embedding_at", pgettext_lazy("stage", "embedding")),
+    ("syncing_at", pgettext_lazy("stage", "syncing")),
 )
 
 
@@ -49,7 +49,7 @@ def timeline(revision: Revision) -> list[Stage]:
             begins.append((str(name), began))
     if revision.state == Revision.State.QUEUED:
         # Whatever an attempt before it reached counts no more.
-        begins = [(str(_("waiting")), revision.state_at)]
+        begins = [(str(STAGES[0][1]), revision.state_at)]
     end = revision.finished_at or timezone.now()
     if not begins or (revision.finished_at and revision.finished_at < begins[-1][1]):
         return []

@@ -10,7 +10,9 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from retrieval.models import Collection, Document, Worker
+from retrieval import reindex
+from retrieval.ingest import accept
+from retrieval.models import Collection, Document, Index, Revision, Worker
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -118,6 +120,7 @@ def test_no_page_complains(tab: Page, live_server: Any, add: Callable[..., Docum
         "/admin/upload/",
         "/admin/retrieval/document/",
         f"/admin/retrieval/document/{document.pk}/change/",
+        f"/admin/retrieval/document/{document.pk}/compare/",
         "/admin/retrieval/collection/",
         f"/admin/retrieval/collection/{document.collection_id}/change/",
         "/admin/retrieval/chunk/",
@@ -130,6 +133,8 @@ def test_no_page_complains(tab: Page, live_server: Any, add: Callable[..., Docum
             response = tab.goto(live_server.url + path)
             assert response is not None
             assert response.status == 200
+            for details in tab.locator(".kb-page details, #content-main details").all():
+                details.evaluate("details => (details.open = true)")
             wider = "document.documentElement.scrollWidth - window.innerWidth"
             assert tab.evaluate(wider) <= 0, f"{path} is wider than {width} pixels"
 
@@ -158,3 +163,48 @@ def test_uploading_works_without_scripts(
     expect(tab.locator(".kb-is-queued")).to_have_count(3)
     expect(tab.get_by_role("link", name="Refresh")).to_be_visible()
     context.close()
+
+
+def test_an_earlier_version_is_compared_and_restored(
+    tab: Page, live_server: Any, add: Callable[..., Document]
+) -> None:
+    document = add()
+    newer = accept(
+        document.collection,
+        external_id=document.external_id,
+        filename="refunds.md",
+        data=b"newer",
+        origin=Document.Origin.UPLOAD,
+    ).revision
+    Revision.objects.filter(document=document).update(text="Paid in 14 days.", state="indexed")
+    Revision.objects.filter(pk=newer.pk).update(text="Paid in 30 days.")
+    tab.goto(f"{live_server.url}/admin/retrieval/document/{document.pk}/change/")
+    tab.locator("#versions").get_by_role("link", name="Compare").first.click()
+    expect(tab.locator(".kb-diff-removed").last).to_contain_text("Paid in 14 days.")
+    expect(tab.locator(".kb-diff-added").last).to_contain_text("Paid in 30 days.")
+    tab.get_by_role("button", name="Restore version 1").click()
+    expect(tab.get_by_text("Version 1 is restored as version 3")).to_be_visible()
+    versions = tab.locator(".kb-version")
+    expect(versions).to_have_count(3)
+    expect(versions.first).to_contain_text("the same file as #1")
+
+
+def test_a_reindex_is_started_and_watched(
+    tab: Page, live_server: Any, collection: Collection
+) -> None:
+    tab.goto(f"{live_server.url}/admin/retrieval/collection/{collection.pk}/change/")
+    tab.get_by_text("Reindex…").click()
+    tab.get_by_label("Chunk size").fill("120")
+    tab.get_by_role("button", name="Start reindex").click()
+    bar = tab.locator("#kb-building progress")
+    expect(bar).to_be_visible()
+    index = Index.objects.building().get()
+    assert index.chunk_size == 120
+    # What is being written in the form outlives every look at the progress.
+    tab.fill("[name=title]", "Half written")
+    Index.objects.filter(pk=index.pk).update(progress_done=3, progress_total=4)
+    expect(tab.get_by_text("3 of 4 documents.")).to_be_visible()
+    reindex.switch(index)
+    expect(tab.get_by_role("button", name="Roll back")).to_be_visible()
+    expect(bar).to_have_count(0)
+    expect(tab.locator("[name=title]")).to_have_value("Half written")
