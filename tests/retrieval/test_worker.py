@@ -2,14 +2,11 @@
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 from datetime import timedelta
 
-import httpx
 import pytest
 from django.utils import timezone
 
@@ -17,10 +14,8 @@ from retrieval import sync, worker
 from retrieval.ingest import accept
 from retrieval.models import Document, Revision, Worker
 from retrieval.worker import WorkerProcess, release_abandoned
-from tests.conftest import start_chroma, stop
-from tests.isolation import free_port
 from tests.retrieval.conftest import live_rows
-from tests.test_architecture import ROOT
+from tests.retrieval.installation import installed
 
 committed = pytest.mark.django_db(transaction=True)
 
@@ -191,67 +186,8 @@ def test_what_a_living_process_holds_stays_its_own(queue):
 
 @pytest.fixture
 def installation(tmp_path, bundle):
-    """A data folder, a database and a Chroma of their own, with a prepared model; call it to
-    run a command of manage.py there."""
-    data = tmp_path / "data"
-    (data / "models").mkdir(parents=True)
-    (data / "models" / bundle.folder.name).symlink_to(bundle.folder)
-    port = free_port()
-    chroma = start_chroma(data / "chroma", port)
-    environment = {
-        **{name: value for name, value in os.environ.items() if name != "DATABASE_URL"},
-        "KBADMIN_DATA_DIR": str(data),
-        "KBADMIN_CHROMA_URL": f"http://127.0.0.1:{port}",
-        "KBADMIN_LEASE_SECONDS": "5",
-        "LOG_LEVEL": "ERROR",
-    }
-    started = []
-
-    class Installation:
-        folder = data
-        chroma_url = environment["KBADMIN_CHROMA_URL"]
-
-        def start(self, *arguments):
-            process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", "manage.py", *arguments],
-                cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-            started.append(process)
-            return process
-
-        def run(self, *arguments):
-            process = self.start(*arguments)
-            output, _ = process.communicate(timeout=120)
-            assert process.returncode == 0, output.decode()
-            return output.decode()
-
-        def rows(self, query):
-            with closing(sqlite3.connect(data / "kbadmin.sqlite3", timeout=20)) as database:
-                return database.execute(query).fetchall()
-
-        def in_chroma(self):
-            """Ids of every record of every collection, over plain HTTP."""
-            base = f"{self.chroma_url}/api/v2/tenants/default_tenant/databases/default_database"
-            ids = []
-            with httpx.Client(trust_env=False, timeout=30) as client:
-                for found in client.get(f"{base}/collections").json():
-                    address = f"{base}/collections/{found['id']}/get"
-                    ids += client.post(address, json={"limit": 5000, "include": []}).json()["ids"]
-            return ids
-
-    yield Installation()
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-    stop(chroma)
-
-
-CREATE = (
-    "from retrieval.collections import create_collection, prepare_model; "
-    "from django.conf import settings; prepare_model(settings.EMBEDDING_MODEL, print); "
-    "create_collection(slug='docs', title='Docs')"
-)
+    with installed(tmp_path / "data", bundle) as installation:
+        yield installation
 
 
 def wait_until(condition, seconds=60):
@@ -270,8 +206,6 @@ def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(installation, t
     for number in range(40):
         prose = "The backup of the server is copied to another disk every night. " * 40
         (notes / f"{number:02}.md").write_text(f"# Note {number}\n\nSubject {number}. {prose}\n")
-    installation.run("migrate", "-v", "0")
-    installation.run("shell", "-v", "0", "-c", CREATE)
     installation.run("ingest", str(notes), "--collection", "docs")
 
     def done():
