@@ -9,10 +9,10 @@ from retrieval.fusion import (
     UNKNOWN,
     confidence,
     dense_weight,
+    distances_to,
     fuse,
     similarity,
 )
-from retrieval.search import distances_to
 from retrieval.types import DenseCandidate, LexicalCandidate
 
 
@@ -68,9 +68,10 @@ def test_scores_are_the_weighted_sum_of_both_arms():
         space="cosine",
         weight=0.5,
     )
-    assert (first.chunk_id, first.score) == (2, pytest.approx(0.5 * 0.6 + 0.5 * 0.9))
-    assert (second.chunk_id, second.score) == (1, pytest.approx(0.5 * 0.8))
-    assert (third.chunk_id, third.score) == (3, pytest.approx(0.25))
+    assert [item.chunk_id for item in (first, second, third)] == [2, 1, 3]
+    assert first.score == pytest.approx(0.5 * 0.6 + 0.5 * 0.9)
+    assert second.score == pytest.approx(0.5 * 0.8)
+    assert third.score == pytest.approx(0.25)
     assert second.lexical is None
     assert third.dense is None
 

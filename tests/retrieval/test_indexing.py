@@ -256,6 +256,7 @@ def test_what_one_worker_holds_no_other_gets(add):
     assert indexing.claim("second") == []
     revision = Revision.objects.get()
     assert (revision.state, revision.lease_owner) == (State.PARSING, "first")
+    assert revision.lease_until is not None
     assert revision.lease_until > timezone.now()
 
 
@@ -284,7 +285,7 @@ def test_a_worker_that_lost_its_lease_cannot_go_live(
     add("a.md", "The zebra sleeps.", index=False)
     revisions = indexing.claim("slow")
     really = getattr(indexing, stage)
-    taken_over = []
+    taken_over: list[bool] = []
 
     def interrupted(*args, **kwargs):
         if not taken_over:
@@ -434,7 +435,7 @@ def test_when_chroma_is_back_nothing_is_embedded_again(
     index_everything()
     assert len(embedded) == 4
     assert len(found("zebra")) == 4
-    revision = Revision.objects.first()
+    revision = Revision.objects.earliest("pk")
     assert (revision.failure_code, revision.failure_message) == ("", "")
     assert in_chroma(collection) == live_rows(collection)
 

@@ -15,8 +15,9 @@ from retrieval.exceptions import (
     InvalidRequest,
     SearchUnavailable,
 )
+from retrieval.fusion import distances_to
 from retrieval.models import Chunk, Document, Embedding, Index, Search
-from retrieval.search import MAX_QUERY_LENGTH, MAX_TOP_K, distances_to, normalise, search
+from retrieval.search import MAX_QUERY_LENGTH, MAX_TOP_K, normalise, search
 from retrieval.types import SearchRequest
 from retrieval.vector_store import VectorStore
 from tests.isolation import free_port

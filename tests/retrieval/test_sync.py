@@ -48,7 +48,7 @@ def test_every_kind_of_drift_is_named(index, store):
 
 
 def test_comparing_changes_nothing(index, store, collection, in_chroma, embedded):
-    store.delete(index.physical_name, [Chunk.objects.first().vector_id])
+    store.delete(index.physical_name, [Chunk.objects.earliest("pk").vector_id])
     store.replace(index.physical_name, [record(777_777)])
     before = in_chroma(collection)
     rows = list(Index.objects.values())
@@ -122,7 +122,7 @@ def test_a_lost_embedding_is_computed_again_as_it_was(index, store, embedded):
 
 
 def test_repairing_twice_repairs_nothing_the_second_time(index, store):
-    store.delete(index.physical_name, [Chunk.objects.first().vector_id])
+    store.delete(index.physical_name, [Chunk.objects.earliest("pk").vector_id])
     assert not sync.reconcile(index).is_clean
     assert sync.reconcile(index).is_clean
 
@@ -136,14 +136,14 @@ def test_the_time_and_the_result_of_a_repair_are_kept(index):
 
 
 def test_a_disabled_chunk_is_neither_missing_nor_orphaned(index, collection, in_chroma):
-    Chunk.objects.filter(pk=Chunk.objects.first().pk).update(enabled=False)
+    Chunk.objects.filter(pk=Chunk.objects.earliest("pk").pk).update(enabled=False)
     drift = sync.compare(index)
     assert drift.is_clean
     assert drift.expected == 5
 
 
 def test_a_deleted_document_that_waits_for_cleaning_is_no_orphan(index):
-    Chunk.objects.select_related("document").first().document.tombstone()
+    Chunk.objects.earliest("pk").document.tombstone()
     assert sync.compare(index).orphaned == ()
 
 

@@ -30,7 +30,7 @@ def ingest(collection, clean_words):
 
     def run(*arguments, slug="docs"):
         out, err = io.StringIO(), io.StringIO()
-        code = 0
+        code: str | int | None = 0
         try:
             call_command(
                 "ingest", *map(str, arguments), "--collection", slug, stdout=out, stderr=err
