@@ -13,6 +13,17 @@ from retrieval.models import Chunk, Collection, Document, EmbeddingModel, Revisi
 Add = Callable[..., Document]
 
 
+def twin_of(document: Document, name: str = "copy.md") -> Document:
+    """Another document with the same bytes."""
+    return accept(
+        document.collection,
+        external_id=name,
+        filename=name,
+        data=document.latest_revision.original.read(),  # type: ignore[union-attr]
+        origin=Document.Origin.UPLOAD,
+    ).document
+
+
 @pytest.fixture(autouse=True)
 def media(settings: Any, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path / "media"

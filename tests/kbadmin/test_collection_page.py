@@ -1,6 +1,5 @@
 """A collection's page: its index, its reindex, its schema."""
 
-import json
 from typing import Any
 
 import pytest
@@ -25,16 +24,6 @@ def url(name: str, collection: Collection) -> str:
 
 def settings_of(index: Index, **changes: Any) -> dict[str, Any]:
     return {f"reindex-{k}": v for k, v in {**index_state.initial(index), **changes}.items()}
-
-
-def form_data(**changes: Any) -> dict[str, Any]:
-    return {
-        "title": "Handbook",
-        "default_top_k": 4,
-        "retrieval_settings": "",
-        "front_matter_schema": "",
-        **changes,
-    }
 
 
 @pytest.fixture
@@ -241,55 +230,6 @@ def test_the_page_costs_the_same_with_many_indexes(page: Client, collection: Col
             page.get(url("change", collection))
         counts.append(len(queries))
     assert counts[1] == counts[2]
-
-
-# --- The form -------------------------------------------------------------------------------
-
-
-def test_a_schema_is_kept_and_shown_on_several_lines(page: Client, collection: Collection) -> None:
-    schema = {"required": ["owner"], "properties": {"owner": {"type": "string"}}}
-    page.post(url("change", collection), form_data(front_matter_schema=json.dumps(schema)))
-    collection.refresh_from_db()
-    assert collection.front_matter_schema == schema
-    form = page.get(url("change", collection)).context["adminform"].form
-    assert form["front_matter_schema"].value() == json.dumps(schema, indent=2)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ('{"type": "objekt"}', "This is no JSON Schema. type:"),
-        ("[1]", "Write a JSON object"),
-        ("{", "Enter a valid JSON"),
-    ],
-)
-def test_what_is_no_schema_is_said_at_the_field(
-    page: Client, collection: Collection, text: str, said: str
-) -> None:
-    response = page.post(url("change", collection), form_data(front_matter_schema=text))
-    assert said in str(response.context["adminform"].form.errors["front_matter_schema"])
-    collection.refresh_from_db()
-    assert collection.front_matter_schema == {}
-
-
-def test_empty_fields_are_empty_objects(page: Client, collection: Collection) -> None:
-    page.post(url("change", collection), form_data())
-    collection.refresh_from_db()
-    assert (collection.front_matter_schema, collection.retrieval_settings) == ({}, {})
-
-
-def test_the_name_of_a_deleted_collection_is_free(page: Client, collection: Collection) -> None:
-    page.post(url("delete", collection), {"post": "yes"})
-    data = {
-        "slug": "docs",
-        "embedding_model": collection.embedding_model_id,
-        "space": "cosine",
-        "chunk_size": 240,
-        "chunk_overlap": 0,
-    }
-    response = page.post(reverse("admin:retrieval_collection_add"), form_data(**data))
-    assert response.status_code == 302
-    assert Collection.objects.alive().get().slug == "docs"
 
 
 def test_a_repair_brings_the_index_into_step(

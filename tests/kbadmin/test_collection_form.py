@@ -1,0 +1,70 @@
+"""The form of a collection: its schema, and its two fields of JSON."""
+
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from retrieval.models import Collection
+
+
+def url(name: str, collection: Collection) -> str:
+    return reverse(f"admin:retrieval_collection_{name}", args=[collection.pk])
+
+
+def form_data(**changes: Any) -> dict[str, Any]:
+    return {
+        "title": "Handbook",
+        "default_top_k": 4,
+        "retrieval_settings": "",
+        "front_matter_schema": "",
+        **changes,
+    }
+
+
+def test_a_schema_is_kept_and_shown_on_several_lines(page: Client, collection: Collection) -> None:
+    schema = {"required": ["owner"], "properties": {"owner": {"type": "string"}}}
+    page.post(url("change", collection), form_data(front_matter_schema=json.dumps(schema)))
+    collection.refresh_from_db()
+    assert collection.front_matter_schema == schema
+    form = page.get(url("change", collection)).context["adminform"].form
+    assert form["front_matter_schema"].value() == json.dumps(schema, indent=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"type": "objekt"}', "This is no JSON Schema. type:"),
+        ("[1]", "Write a JSON object"),
+        ("{", "Enter a valid JSON"),
+    ],
+)
+def test_what_is_no_schema_is_said_at_the_field(
+    page: Client, collection: Collection, text: str, said: str
+) -> None:
+    response = page.post(url("change", collection), form_data(front_matter_schema=text))
+    assert said in str(response.context["adminform"].form.errors["front_matter_schema"])
+    collection.refresh_from_db()
+    assert collection.front_matter_schema == {}
+
+
+def test_empty_fields_are_empty_objects(page: Client, collection: Collection) -> None:
+    page.post(url("change", collection), form_data())
+    collection.refresh_from_db()
+    assert (collection.front_matter_schema, collection.retrieval_settings) == ({}, {})
+
+
+def test_the_name_of_a_deleted_collection_is_free(page: Client, collection: Collection) -> None:
+    page.post(url("delete", collection), {"post": "yes"})
+    data = {
+        "slug": "docs",
+        "embedding_model": collection.embedding_model_id,
+        "space": "cosine",
+        "chunk_size": 240,
+        "chunk_overlap": 0,
+    }
+    response = page.post(reverse("admin:retrieval_collection_add"), form_data(**data))
+    assert response.status_code == 302
+    assert Collection.objects.alive().get().slug == "docs"
