@@ -9,7 +9,7 @@ from django.db import transaction
 
 from retrieval.exceptions import FileTooLarge, SourceError
 from retrieval.hashing import bytes_hash
-from retrieval.ingest import Outcome, accept_locked, storable
+from retrieval.ingest import Outcome, accept_locked, leaves_as_is, storable
 from retrieval.models import Collection, Document, Revision
 from retrieval.parsers import is_supported
 from retrieval.tasks import notify
@@ -112,7 +112,7 @@ class FolderReader:
                     Failure(external_id, "unreadable_file", f"{file}: {error.strerror}")
                 )
                 continue
-            if known.get(external_id) == (bytes_hash(data), source, self.options):
+            if known.get(external_id) == (bytes_hash(data), source):
                 self.report.unchanged.append(external_id)
                 continue
             changed.append((external_id, source, file, data))
@@ -122,8 +122,8 @@ class FolderReader:
         self._accept(changed)
         return self.report
 
-    def _known(self) -> dict[str, tuple[str, str, dict[str, Any]]]:
-        """Hash, source and options of the documents that would be left as they are."""
+    def _known(self) -> dict[str, tuple[str, str]]:
+        """Hash and source of the documents that the same bytes would leave as they are."""
         again = [Revision.State.FAILED, Revision.State.CANCELLED]
         rows = (
             Document.objects.filter(collection=self.collection, deleted_at=None)
@@ -133,10 +133,13 @@ class FolderReader:
                 "latest_revision__content_hash",
                 "source",
                 "latest_revision__options",
+                "latest_revision__duplicate_of",
             )
         )
         return {
-            external_id: (digest, source, options) for external_id, digest, source, options in rows
+            external_id: (digest, source)
+            for external_id, digest, source, options, twin in rows
+            if leaves_as_is(options, self.options, twin is not None)
         }
 
     def _accept(self, files: list[tuple[str, str, Path, bytes]]) -> None:

@@ -96,7 +96,7 @@ def accept_locked(
     digest = bytes_hash(data)
     latest = document.latest_revision
     same = latest is not None and document.deleted_at is None and latest.content_hash == digest
-    if same and latest is not None and latest.options == options:
+    if same and latest is not None and leaves_as_is(latest.options, options, latest.is_duplicate):
         if latest.state == Revision.State.FAILED:
             Revision.objects.filter(pk=latest.pk).retry()
             return Accepted(Outcome.RETRIED, document, latest)
@@ -136,6 +136,17 @@ def accept_locked(
     if twin is not None:
         return Accepted(Outcome.DUPLICATE, document, revision)
     return Accepted(Outcome.UPDATED if was_alive else Outcome.ADDED, document, revision)
+
+
+def leaves_as_is(known: dict[str, Any], wanted: dict[str, Any], is_duplicate: bool) -> bool:
+    """Whether the same bytes with the options `wanted` change nothing about a document.
+
+    Being kept beside its twin is a decision about the document that nobody has to repeat.
+    """
+    if wanted.get("keep_duplicate") and is_duplicate:
+        return False
+    decision = {"keep_duplicate": True}
+    return {**known, **decision} == {**wanted, **decision}
 
 
 def keep_duplicate(document: Document) -> bool:

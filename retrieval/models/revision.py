@@ -232,6 +232,11 @@ class Revision(models.Model):
         return f"{self.document_id}/{self.number}"
 
     @property
+    def is_duplicate(self) -> bool:
+        """Kept out of search because another document says the same."""
+        return self.state == self.State.SKIPPED and self.duplicate_of_id is not None
+
+    @property
     def is_unfinished(self) -> bool:
         return self.state in self.UNFINISHED
 

@@ -80,3 +80,23 @@ def test_an_update_that_equals_another_document_keeps_its_place(collection):
     take(collection, "b.md", "# Note\n\nThe walrus and the pelican.")
     assert take(collection, "b.md").outcome == Outcome.UPDATED
     assert sorted(found()) == ["a.md", "b.md"]
+
+
+def test_a_document_that_was_kept_beside_its_twin_stays_when_it_is_read_again(collection, tmp_path):
+    (tmp_path / "a.md").write_text(TEXT)
+    (tmp_path / "b.md").write_text(TEXT)
+    accept_folders(collection, [tmp_path], prune=False, keep_duplicates=True)
+    index_everything()
+    report = accept_folders(collection, [tmp_path], prune=True)
+    assert report.unchanged == ["a.md", "b.md"]
+    assert sorted(found()) == ["a.md", "b.md"]
+
+
+def test_keeping_duplicates_can_be_asked_for_later(collection, tmp_path):
+    (tmp_path / "a.md").write_text(TEXT)
+    (tmp_path / "b.md").write_text(TEXT)
+    assert accept_folders(collection, [tmp_path], prune=False).duplicate == ["b.md"]
+    index_everything()
+    accept_folders(collection, [tmp_path], prune=False, keep_duplicates=True)
+    index_everything()
+    assert sorted(found()) == ["a.md", "b.md"]
