@@ -54,6 +54,7 @@ def test_a_duplicate_takes_over_when_its_twin_is_deleted(collection):
     index_everything()
     assert found() == ["b.md"]
     waiting = Revision.objects.get(document__external_id="c.md")
+    assert waiting.duplicate_of is not None
     assert waiting.duplicate_of.external_id == "b.md"
 
 
