@@ -11,6 +11,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -70,6 +71,8 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=1, help="rounds; medians are compared")
     parser.add_argument("--workers", type=int, default=1, help="worker processes (1)")
     given = parser.parse_args()
+    # Stopped by `kill` or `timeout`, it must not leave its processes behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="kbadmin-bench-") as name:
         folder = Path(name)
         notes = given.notes or find_notes(folder)
@@ -112,7 +115,9 @@ def generate(folder: Path) -> Path:
 
 def measure(notes: Path, shared: Path, folder: Path, workers: int) -> Round:
     folder.mkdir()
+    print("the recipe …", flush=True)
     recipe = run_baseline(notes, folder)
+    print("kbadmin …", flush=True)
     port = free_port()
     env = environment(folder / "data", port)
     (folder / "data").mkdir()
@@ -133,6 +138,7 @@ def measure(notes: Path, shared: Path, folder: Path, workers: int) -> Round:
         )
         used = cpu_seconds(pids) + children_seconds() - used
     assert report["added"] and not report["failed"], report
+    print("the bare loop …", flush=True)
     bare = last_json(run(["-m", "benchmarks.bare", SLUG], env))
     shutil.rmtree(folder)
     per_note = recipe["seconds"] / recipe["notes"]

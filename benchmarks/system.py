@@ -33,6 +33,7 @@ def environment(folder: Path, chroma_port: int) -> dict[str, str]:
         "KBADMIN_DATA_DIR": str(folder),
         "KBADMIN_CHROMA_URL": f"http://127.0.0.1:{chroma_port}",
         "HF_HUB_OFFLINE": "1",
+        "TQDM_DISABLE": "1",
         "LOG_LEVEL": "WARNING",
     }
 
