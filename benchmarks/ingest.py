@@ -28,6 +28,7 @@ from benchmarks.system import (
     free_port,
     last_json,
     machine,
+    machine_seconds,
     run,
     running,
     wait_for_chroma,
@@ -55,6 +56,7 @@ class Round:
     kbadmin: float
     bare: float
     cores: float  #: cores' worth of CPU time that kbadmin's processes used
+    busy: float  #: cores that were busy with anything at all
 
     @property
     def gain(self) -> float:
@@ -132,11 +134,12 @@ def measure(notes: Path, shared: Path, folder: Path, workers: int) -> Round:
         # The first start has documents of its own: they are none of this.
         while run(["manage.py", "shell", "-v", "0", "-c", BUSY], env).strip() != "0":
             time.sleep(1)
-        used = cpu_seconds(pids) + children_seconds()
+        used, busy = cpu_seconds(pids) + children_seconds(), machine_seconds()
         report = json.loads(
             run(["manage.py", "ingest", str(notes), "--collection", SLUG, "--wait", "--json"], env)
         )
         used = cpu_seconds(pids) + children_seconds() - used
+        busy = machine_seconds() - busy
     assert report["added"] and not report["failed"], report
     print("the bare loop …", flush=True)
     bare = last_json(run(["-m", "benchmarks.bare", SLUG], env))
@@ -149,6 +152,7 @@ def measure(notes: Path, shared: Path, folder: Path, workers: int) -> Round:
         kbadmin=report["seconds"],
         bare=bare["seconds"],
         cores=used / report["seconds"],
+        busy=busy / report["seconds"],
     )
 
 
@@ -176,10 +180,9 @@ def print_round(one: Round) -> None:
             f"  {name:<36} {seconds:7.1f} s  {one.notes / seconds:7.1f} notes/s  "
             f"{one.chunks / seconds:7.1f} chunks/s"
         )
-    cores = os.cpu_count() or 1
     print(
-        f"  {one.gain:.1f} times the recipe, {one.share:.2f} of the bare loop; "
-        f"{one.cores:.2f} of {cores} cores busy ({one.cores / cores:.0%})"
+        f"  {one.gain:.1f} times the recipe, {one.share:.2f} of the bare loop; of "
+        f"{os.cpu_count()} cores {one.busy:.2f} were busy, {one.cores:.2f} of them with kbadmin"
     )
 
 

@@ -51,4 +51,3 @@ STRINGS = [
         'dark:text-primary-500">this form</a>.'
     ),
 ]
-

@@ -170,6 +170,22 @@ def is_damaged(index: Index) -> bool:
     return False
 
 
+def answers(index: Index) -> bool:
+    """Whether Chroma holds an index and can query it: a look that costs milliseconds.
+
+    Raises VectorStoreUnavailable if the server itself is away.
+    """
+    probe = np.full(index.embedding_model.dimension, 0.1, dtype=np.float32)
+    try:
+        vector_store().query(index.physical_name, probe, 1)
+    except VectorStoreUnavailable:
+        raise
+    except VectorStoreError as error:
+        logger.warning("index %s does not answer: %s", index.physical_name, error.message)
+        return False
+    return True
+
+
 def reconcile(index: Index) -> Drift:
     """Make an index hold exactly its live chunks; returns what had differed."""
     store = vector_store()

@@ -26,7 +26,11 @@ from django_tasks_db.management.commands.db_worker import Worker as TaskRunner
 from django_tasks_db.models import DBTaskResult
 
 from retrieval import indexing, maintenance, reindex, sync
-from retrieval.exceptions import KnowledgeBaseError, VectorStoreError
+from retrieval.exceptions import (
+    KnowledgeBaseError,
+    VectorStoreError,
+    VectorStoreUnavailable,
+)
 from retrieval.models import Index, Revision, Worker
 from retrieval.models.worker import HEARTBEAT
 
@@ -37,6 +41,9 @@ IDLE = 0.5
 #: Seconds between comparisons of Chroma with the rows, and between tries after a failure.
 RECONCILE_EVERY = 15 * 60
 RECONCILE_RETRY = 5
+#: Seconds between looks whether Chroma answers at all: killed and started again, it may hold
+#: damaged indexes or none, and nothing else would tell while nobody uploads.
+PROBE_EVERY = 15
 #: Seconds between looks for what has been deleted long enough.
 PURGE_EVERY = 60 * 60
 KEEP_TASK_RESULTS = timedelta(days=7)
@@ -80,6 +87,8 @@ class WorkerProcess:
             excluded_queue_names=[],
         )
         self._reconcile_at = 0.0
+        self._probe_at = 0.0
+        self._chroma_was_away = False
         self._purge_at = 0.0
         self._build_at = 0.0
 
@@ -225,6 +234,7 @@ class WorkerProcess:
                     self._wait_for_second()
                     Revision.objects.all().held_by(self.name).release()
                     cut_short = False
+                self._probe_when_due()
                 self._reconcile_when_due()
                 self._purge_when_due()
                 self._tasks.run()
@@ -236,6 +246,22 @@ class WorkerProcess:
                 self._doing = "waiting"
                 self.stopping.wait(IDLE)
         logger.info("worker %s stops", self.name)
+
+    def _probe_when_due(self) -> None:
+        """Have everything compared at once when Chroma comes back, or back without an index."""
+        now = time.monotonic()
+        if now < self._probe_at:
+            return
+        self._probe_at = now + PROBE_EVERY
+        live = [index for index in sync.active_indexes() if index.state == Index.State.LIVE]
+        try:
+            is_well = all([sync.answers(index) for index in live])
+        except VectorStoreUnavailable:
+            self._chroma_was_away = True
+            return
+        if self._chroma_was_away or not is_well:
+            self._reconcile_at = 0.0
+        self._chroma_was_away = False
 
     def _reconcile_when_due(self) -> None:
         """Compare every index with its rows at the start, then now and then."""

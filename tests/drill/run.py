@@ -145,6 +145,10 @@ class Drill:
         say("\nChroma's folder is deleted")
         found = scenarios.delete_chroma_folder(self.crew, collection, self.known, self.key, say)
         self._report(found, self._state(collection))
+        if any(settings.CHROMA_DIR.glob("*/*.bin")):  # it keeps fewer than 1000 records elsewhere
+            say("\nChroma's files are damaged")
+            found = scenarios.damage_chroma(self.crew, collection, self.known, self.key, say)
+            self._report(found, self._state(collection))
         say("\nChroma is stopped")
         extra = outcome_of(
             operation for operation in operations_of(99, 12) if operation.kind == "add"

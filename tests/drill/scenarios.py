@@ -1,5 +1,6 @@
 """Two breakdowns that are no crash: Chroma's folder is deleted, Chroma is stopped for a while."""
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -66,6 +67,47 @@ def delete_chroma_folder(
     if not lines or any(int(count) for count in lines):
         wrong.append(f"the worker's log gives {lines} as the texts embedded")
     return [Check("chunks rebuilt from the database with 0 texts embedded", chunks, wrong)]
+
+
+def damage_chroma(
+    crew: dict[str, Service],
+    collection: Collection,
+    notes: Sequence[Note],
+    key: str,
+    say: Callable[[str], None],
+) -> list[Check]:
+    """What a kill in the middle of a persist leaves: files of the index cut short. The server
+    starts, its heartbeat is green, and it cannot read the index; nobody uploads anything that
+    would run into it."""
+    crew["chroma"].stop()
+    files = [path for path in settings.CHROMA_DIR.glob("*/*.bin") if path.stat().st_size > 1]
+    for path in files:
+        os.truncate(path, path.stat().st_size // 2)
+    say(f"Chroma stopped, {len(files)} of its files cut in half, started again")
+    before = Embedding.objects.count()
+    damaged = collection.live_index_id
+    crew["chroma"].start()
+    wrong = []
+    asked = next(note for note in notes if note.text is not None)
+
+    def is_replaced() -> bool:
+        answer = ask(settings.LOCAL_URL, key, collection.slug, asked.phrase)
+        hits = answer.json().get("results", []) if answer.is_success else []
+        if asked.external_id not in [hit["external_id"] for hit in hits]:
+            wrong.append(f"meanwhile a search answered {answer.status_code} without the note")
+        collection.refresh_from_db()
+        return collection.live_index_id != damaged
+
+    if not wait_until(is_replaced, CONVERGE_WITHIN, every=0.5):
+        wrong.append(f"not built again within {CONVERGE_WITHIN:.0f} s")
+    wait_until(
+        lambda: all(check.passed for check in check_state(collection, notes)),
+        CONVERGE_WITHIN,
+        every=1,
+    )
+    if Embedding.objects.count() != before:
+        wrong.append(f"{Embedding.objects.count() - before} embeddings were added")
+    return [Check("damaged files: built again beside, searched all the time", len(files), wrong)]
 
 
 def stop_chroma(
