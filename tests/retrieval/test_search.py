@@ -231,13 +231,14 @@ def test_a_filter_over_many_documents_is_asked_of_chroma(many, monkeypatch):
     assert min(names(answer)) >= "04.md"
 
 
-def test_candidates_that_the_filter_drops_are_made_up_for(many, monkeypatch):
+def test_candidates_that_the_filter_drops_are_made_up_for(many, monkeypatch, no_words):
     """Chroma does not know the filter: the search must look deeper until top_k are left."""
     monkeypatch.setattr(module, "DEPTH", 4)
     monkeypatch.setattr(module, "DEPTH_PER_HIT", 1)
     monkeypatch.setattr(module, "EXACT_LIMIT", 30)
     answer = ask("disk 0 backup 0", top_k=4, filter={"number": {"gte": 5}})
     assert len(answer.hits) == 4
+    assert min(names(answer)) >= "05.md"
 
 
 # --- Gone is gone (law 2) ----------------------------------------------------------------
