@@ -176,8 +176,10 @@ def answers(index: Index) -> bool:
     Raises VectorStoreUnavailable if the server itself is away.
     """
     probe = np.full(index.embedding_model.dimension, 0.1, dtype=np.float32)
+    store = vector_store()
     try:
-        vector_store().query(index.physical_name, probe, 1)
+        if store.count(index.physical_name):
+            store.query(index.physical_name, probe, 1)
     except VectorStoreUnavailable:
         raise
     except VectorStoreError as error:

@@ -255,7 +255,7 @@ class WorkerProcess:
         self._probe_at = now + PROBE_EVERY
         live = [index for index in sync.active_indexes() if index.state == Index.State.LIVE]
         try:
-            is_well = all([sync.answers(index) for index in live])
+            is_well = all(sync.answers(index) for index in live)
         except VectorStoreUnavailable:
             self._chroma_was_away = True
             return
