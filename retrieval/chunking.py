@@ -20,6 +20,7 @@ SPECIAL_TOKENS = 2
 #: At most this share of a chunk's tokens goes to its title and headings.
 CONTEXT_SHARE = 0.25
 SMALLEST_CAPACITY = 8
+CONTEXT_STEP = 16
 #: Finds blocks only: what is inside of them is not looked at.
 BLOCKS = MarkdownIt("commonmark").disable("inline")
 
@@ -55,7 +56,9 @@ class Chunker:
         headings = find_headings(text)
         paths = heading_paths(headings)
         contexts = {context_of(title, path) for path in [(), *paths]}
-        reserved = min(max(map(self.count, contexts)), self.context_limit)
+        longest = max(map(self.count, contexts))
+        # In steps, because every capacity has a splitter with a whole tokenizer inside.
+        reserved = min(-(-longest // CONTEXT_STEP) * CONTEXT_STEP, self.context_limit)
         capacity = max(self.limit - SPECIAL_TOKENS - reserved, SMALLEST_CAPACITY)
         starts = [heading.start for heading in headings]
         slices: list[ChunkSlice] = []
