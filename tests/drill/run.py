@@ -145,9 +145,11 @@ class Drill:
         say("\nChroma's folder is deleted")
         found = scenarios.delete_chroma_folder(self.crew, collection, self.known, self.key, say)
         self._report(found, self._state(collection))
-        if any(settings.CHROMA_DIR.glob("*/*.bin")):  # it keeps fewer than 1000 records elsewhere
-            say("\nChroma's files are damaged")
-            found = scenarios.damage_chroma(self.crew, collection, self.known, self.key, say)
+        if scenarios.is_persisting():  # with less than 1000 records it never does
+            say("\nChroma is killed while it persists")
+            found = scenarios.kill_while_persisting(
+                self.crew, collection, self.known, self.key, say
+            )
             self._report(found, self._state(collection))
         say("\nChroma is stopped")
         extra = outcome_of(

@@ -1,6 +1,5 @@
 """Two breakdowns that are no crash: Chroma's folder is deleted, Chroma is stopped for a while."""
 
-import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -17,6 +16,8 @@ from tests.drill.searcher import ask
 
 #: Seconds until everything is in step again.
 CONVERGE_WITHIN = 180.0
+#: Bytes of an index's file that holds 100 vectors of 384 dimensions and their neighbours.
+SIZE_BEFORE_PERSIST = 167_600
 
 
 def delete_chroma_folder(
@@ -69,45 +70,57 @@ def delete_chroma_folder(
     return [Check("chunks rebuilt from the database with 0 texts embedded", chunks, wrong)]
 
 
-def damage_chroma(
+def kill_while_persisting(
     crew: dict[str, Service],
     collection: Collection,
     notes: Sequence[Note],
     key: str,
     say: Callable[[str], None],
 ) -> list[Check]:
-    """What a kill in the middle of a persist leaves: files of the index cut short. The server
-    starts, its heartbeat is green, and it cannot read the index; nobody uploads anything that
-    would run into it."""
+    """Chroma is killed at the moment in which it begins to write an index to its files, which
+    may damage that index. It is sent everything anew for that, as after the loss of its
+    folder."""
     crew["chroma"].stop()
-    files = [path for path in settings.CHROMA_DIR.glob("*/*.bin") if path.stat().st_size > 1]
-    for path in files:
-        os.truncate(path, path.stat().st_size // 2)
-    say(f"Chroma stopped, {len(files)} of its files cut in half, started again")
-    before = Embedding.objects.count()
-    damaged = collection.live_index_id
+    shutil.rmtree(settings.CHROMA_DIR)
+    before, served_by = Embedding.objects.count(), collection.live_index_id
+    crew["chroma"].start()
+    caught = wait_until(is_persisting, 120, every=0.001)
+    crew["chroma"].kill()
+    say("Chroma killed while it persisted" if caught else "Chroma did not persist; killed")
     crew["chroma"].start()
     wrong = []
-    asked = next(note for note in notes if note.text is not None)
+    note = next(note for note in notes if note.text is not None)
 
-    def is_replaced() -> bool:
-        answer = ask(settings.LOCAL_URL, key, collection.slug, asked.phrase)
+    def is_in_step() -> bool:
+        answer = ask(settings.LOCAL_URL, key, collection.slug, note.phrase)
         hits = answer.json().get("results", []) if answer.is_success else []
-        if asked.external_id not in [hit["external_id"] for hit in hits]:
+        if note.external_id not in [hit["external_id"] for hit in hits]:
             wrong.append(f"meanwhile a search answered {answer.status_code} without the note")
-        collection.refresh_from_db()
-        return collection.live_index_id != damaged
+        if (code := crew["chroma"].revive()) is not None:
+            say(f"Chroma ended by itself with {code}; started again")
+        return all(check.passed for check in check_state(collection, notes))
 
-    if not wait_until(is_replaced, CONVERGE_WITHIN, every=0.5):
-        wrong.append(f"not built again within {CONVERGE_WITHIN:.0f} s")
-    wait_until(
-        lambda: all(check.passed for check in check_state(collection, notes)),
-        CONVERGE_WITHIN,
-        every=1,
-    )
+    if not wait_until(is_in_step, CONVERGE_WITHIN, every=0.5):
+        wrong.append(f"not in step within {CONVERGE_WITHIN:.0f} s")
+    collection.refresh_from_db()
+    how = "was mended" if collection.live_index_id == served_by else "was built again beside"
+    say(f"the index {how}")
     if Embedding.objects.count() != before:
         wrong.append(f"{Embedding.objects.count() - before} embeddings were added")
-    return [Check("damaged files: built again beside, searched all the time", len(files), wrong)]
+    chunks = Chunk.objects.live().filter(document__collection=collection).count()
+    return [Check("killed while persisting: rebuilt, searched all the time", chunks, wrong)]
+
+
+def is_persisting() -> bool:
+    """Whether the vectors of an index have begun to be written: until then their file is
+    small, made for a hundred."""
+    try:
+        return any(
+            path.stat().st_size > SIZE_BEFORE_PERSIST
+            for path in settings.CHROMA_DIR.glob("*/data_level0.bin")
+        )
+    except FileNotFoundError:
+        return False
 
 
 def stop_chroma(
