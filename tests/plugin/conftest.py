@@ -11,7 +11,7 @@ from django.test import Client
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from retrieval import embedding
+from retrieval import chunking, embedding
 from retrieval.models import Document
 from tests.isolation import DATA_DIR
 
@@ -30,11 +30,11 @@ Call = Callable[..., HttpResponseBase]
 
 @pytest.fixture(scope="session", autouse=True)
 def loaded_once() -> Iterator[None]:
-    """The same prepared model is loaded once for all tests; it holds no state."""
-    really = embedding.load
-    embedding.load = cache(really)
-    yield
-    embedding.load = really
+    """The same model and the same chunker are made once for all tests; they hold no state."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedding, "load", cache(embedding.load))
+        patch.setattr(chunking, "Chunker", cache(chunking.Chunker))
+        yield
 
 
 @pytest.fixture

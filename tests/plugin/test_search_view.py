@@ -139,7 +139,7 @@ def test_unknown_fields_are_ignored(pages, call):
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_a_wrong_value_is_refused_by_the_name_of_its_field(pages, call, body, field):
+def test_a_wrong_value_is_refused_by_the_name_of_its_field(collection, call, body, field):
     error = error_of(call("/search", body), 400)
     assert field in error["message"] or field in error["details"]
     assert error["code"] in {"invalid_request", "invalid_filter"}
@@ -150,7 +150,7 @@ def test_the_longest_question_is_answered(pages, call):
 
 
 @pytest.mark.parametrize("body", [b"[]", b'["query"]', b'"query"', b"5", b"null", b"true"])
-def test_a_body_that_is_no_object_is_refused(pages, call, body):
+def test_a_body_that_is_no_object_is_refused(collection, call, body):
     error_of(call("/search", body), 400)
 
 
@@ -165,25 +165,25 @@ def test_a_body_that_is_no_object_is_refused(pages, call, body):
     ],
     ids=lambda value: str(value)[:40],
 )  # fmt: skip
-def test_a_body_that_is_no_json_is_refused(pages, call, body):
+def test_a_body_that_is_no_json_is_refused(collection, call, body):
     error_of(call("/search", body), 400)
 
 
-def test_a_byte_order_mark_does_no_harm(pages, call):
+def test_a_byte_order_mark_does_no_harm(collection, call):
     response = call("/search", b"\xef\xbb\xbf" + json.dumps(QUESTION).encode())
     assert response.status_code in {200, 400}
 
 
-def test_a_number_beyond_floats_is_refused(pages, call):
+def test_a_number_beyond_floats_is_refused(collection, call):
     error_of(call("/search", b'{"query": "x", "filter": {"n": 1e999}}'), 400, "invalid_filter")
 
 
-def test_a_body_of_more_than_two_megabytes_is_too_large(pages, call):
+def test_a_body_of_more_than_two_megabytes_is_too_large(collection, call):
     error_of(call("/search", {"query": "x", "pad": "y" * (2 * 1024 * 1024)}), 413)
     assert call("/search", {"query": "x", "pad": "y" * (1024 * 1024)}).status_code == 200
 
 
-def test_an_unknown_collection_is_not_found(pages, call):
+def test_an_unknown_collection_is_not_found(collection, call):
     error = error_of(call("/search", {**QUESTION, "collection": "x"}), 404, "collection_not_found")
     assert "'x'" in error["message"]
 
@@ -203,7 +203,7 @@ def test_a_deleted_collection_is_not_found(pages, call, collection):
         "Bearer a b", "Bearer \xff\xfe", "Token x",
     ],
 )  # fmt: skip
-def test_without_a_valid_key_nothing_is_answered(pages, header):
+def test_without_a_valid_key_nothing_is_answered(collection, header):
     headers = {} if header is None else {"HTTP_AUTHORIZATION": header}
     response = Client().post("/search", QUESTION, content_type="application/json", **headers)
     error_of(response, 401)
@@ -211,12 +211,12 @@ def test_without_a_valid_key_nothing_is_answered(pages, header):
     assert not Search.objects.exists()
 
 
-def test_the_key_is_asked_before_the_body_is_read(pages):
+def test_the_key_is_asked_before_the_body_is_read(collection):
     response = Client().post("/search", b"{broken", content_type="application/json")
     error_of(response, 401)
 
 
-def test_a_revoked_key_is_refused(pages, call, api_key):
+def test_a_revoked_key_is_refused(collection, call, api_key):
     from django.utils import timezone
 
     ApiKey.objects.update(revoked_at=timezone.now())
@@ -224,24 +224,24 @@ def test_a_revoked_key_is_refused(pages, call, api_key):
 
 
 @pytest.mark.parametrize("form", ["Bearer {}", "bearer {}", "BEARER {}", "Bearer  {} "])
-def test_the_word_bearer_is_read_in_any_case(pages, call, api_key, form):
+def test_the_word_bearer_is_read_in_any_case(collection, call, api_key, form):
     response = call("/search", QUESTION, headers={"Authorization": form.format(api_key)})
     assert response.status_code == 200
 
 
-def test_the_use_of_a_key_is_remembered(pages, call):
+def test_the_use_of_a_key_is_remembered(collection, call):
     assert ApiKey.objects.get().last_used_at is None
     call("/search", QUESTION)
     assert ApiKey.objects.get().last_used_at is not None
 
 
-def test_a_session_of_the_admin_is_no_key(pages, admin_client):
+def test_a_session_of_the_admin_is_no_key(collection, admin_client):
     response = admin_client.post("/search", QUESTION, content_type="application/json")
     error_of(response, 401)
 
 
 @pytest.mark.parametrize("key", [None, "anything", "kb_wrong"])
-def test_without_authentication_any_key_or_none_will_do(pages, call, settings, key):
+def test_without_authentication_any_key_or_none_will_do(collection, call, settings, key):
     settings.PLUGIN_AUTH = "none"
     assert call("/search", QUESTION, key=key).status_code == 200
 
@@ -250,7 +250,7 @@ def test_without_authentication_any_key_or_none_will_do(pages, call, settings, k
 
 
 @pytest.mark.parametrize("method", ["get", "put", "patch", "delete"])
-def test_it_rejects_other_methods(pages, api_key, method):
+def test_it_rejects_other_methods(collection, api_key, method):
     headers = {"Authorization": f"Bearer {api_key}"}
     response = getattr(Client(), method)("/search", headers=headers)
     error_of(response, 405)
@@ -262,17 +262,17 @@ def test_it_rejects_other_methods(pages, api_key, method):
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
      "application/xml", "nonsense"],
 )  # fmt: skip
-def test_it_rejects_other_content_types(pages, call, content_type):
+def test_it_rejects_other_content_types(collection, call, content_type):
     error_of(call("/search", QUESTION, content_type=content_type), 415)
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "APPLICATION/JSON"])
-def test_it_reads_json_however_it_is_announced(pages, call, content_type):
+def test_it_reads_json_however_it_is_announced(collection, call, content_type):
     assert call("/search", QUESTION, content_type=content_type).status_code == 200
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json, text/plain, */*", "text/html"])
-def test_the_answer_is_json_whatever_is_accepted(pages, call, accept):
+def test_the_answer_is_json_whatever_is_accepted(collection, call, accept):
     response = call("/search", QUESTION, headers={"Accept": accept})
     assert response["Content-Type"] == "application/json"
     assert response.status_code in {200, 406}
@@ -300,7 +300,7 @@ def test_when_nothing_can_answer_it_says_when_to_come_back(pages, call, collecti
     assert response["Retry-After"]
 
 
-def test_a_bug_is_an_error_of_the_same_shape(pages, call, monkeypatch):
+def test_a_bug_is_an_error_of_the_same_shape(collection, call, monkeypatch):
     def broken(request):
         raise ZeroDivisionError("secret detail")
 
@@ -347,5 +347,5 @@ def test_no_filter_breaks_it(pages, call, filter):
 
 @settings(max_examples=80)
 @given(body=st.binary(max_size=60))
-def test_no_bytes_break_it(pages, call, body):
+def test_no_bytes_break_it(collection, call, body):
     error_of(call("/search", body), 400)

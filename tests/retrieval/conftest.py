@@ -10,7 +10,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from retrieval import embedding, indexing
+from retrieval import chunking, embedding, indexing
 from retrieval.embedding.onnx_runtime import OnnxEmbedder
 from retrieval.models import Chunk, Collection, Revision
 from retrieval.vector_store import VectorStore
@@ -29,11 +29,11 @@ settings.load_profile("kbadmin")
 
 @pytest.fixture(scope="session", autouse=True)
 def loaded_once() -> Iterator[None]:
-    """The same prepared model is loaded once for all tests; it holds no state."""
-    really = embedding.load
-    embedding.load = cache(really)
-    yield
-    embedding.load = really
+    """The same model and the same chunker are made once for all tests; they hold no state."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedding, "load", cache(embedding.load))
+        patch.setattr(chunking, "Chunker", cache(chunking.Chunker))
+        yield
 
 
 @pytest.fixture

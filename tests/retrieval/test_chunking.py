@@ -3,7 +3,7 @@ import time
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
@@ -261,6 +261,7 @@ def test_ten_thousand_headings_take_time_in_proportion(chunker):
     assert whole < half * 3.5 + 1, f"{half:.1f} s for 5,000 and {whole:.1f} s for 10,000"
 
 
+@settings(max_examples=60)
 @given(
     st.lists(
         st.sampled_from(

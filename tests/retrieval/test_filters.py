@@ -2,22 +2,31 @@ import pytest
 
 from retrieval.exceptions import InvalidFilter
 from retrieval.filters import MAX_FIELDS, MAX_VALUES, documents_matching
-from retrieval.models import Attribute, Document
+from retrieval.indexing import _attributes as attributes_of
+from retrieval.models import Attribute, Document, Revision
+from retrieval.types import MetadataValue
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def pages(add):
-    rows = {
-        "a.md": "lang: en\ndate: 2024-01-15\npriority: 1\nreviewed: true\ntags: [linux, backup]",
-        "b.md": "lang: zh\ndate: 2024-06-01\npriority: 2.5\nreviewed: false\ntags: [windows]",
-        "c.md": "lang: zh\ndate: 2025-02-01\npriority: 10\ntags: linux",
-        "d.md": "title: D",
-    }
-    for name, header in rows.items():
-        text = f"---\n{header}\n---\nSome words about backups in {name}.\n"
-        add(name, text, index=name == "d.md")
+def pages(collection):
+    """Documents as the worker leaves them, without the work."""
+    rows: dict[str, dict[str, MetadataValue]] = {
+        "a.md": {"lang": "en", "date": "2024-01-15", "priority": 1, "reviewed": True,
+                 "tags": ["linux", "backup"]},
+        "b.md": {"lang": "zh", "date": "2024-06-01", "priority": 2.5, "reviewed": False,
+                 "tags": ["windows"]},
+        "c.md": {"lang": "zh", "date": "2025-02-01", "priority": 10, "tags": "linux"},
+        "d.md": {"title": "D"},
+    }  # fmt: skip
+    for name, metadata in rows.items():
+        document = Document.objects.create(collection=collection, external_id=name)
+        document.live_revision = document.latest_revision = Revision.objects.create(
+            document=document, number=1, filename=name, size=1, metadata=metadata
+        )
+        document.save()
+        Attribute.objects.bulk_create(attributes_of(document, metadata))
 
 
 @pytest.fixture
@@ -118,8 +127,18 @@ def test_what_is_deleted_matches_nothing(matching):
     assert matching({"lang": "zh"}) == "c"
 
 
-def test_a_new_version_replaces_the_values_of_the_old(add, matching):
-    document = add("b.md", "---\nlang: fr\n---\nOther words about backups.\n")
-    assert matching({"lang": "zh"}) == "c"
-    assert matching({"lang": "fr"}) == "b"
+def test_real_front_matter_is_matched_and_replaced_by_the_next_version(add, collection):
+    header = "lang: zh\ndate: 2024-06-01\npriority: 2.5\nreviewed: false\ntags: [a, b]"
+    document = add("e.md", f"---\n{header}\n---\nSome words about backups.\n")
+    for filter in (
+        {"lang": "zh"},
+        {"date": {"gte": "2024-06-01", "lte": "2024-06-01"}},
+        {"priority": {"gt": 2, "lt": 3}},
+        {"reviewed": False},
+        {"tags": "b"},
+    ):
+        assert documents_matching(collection.pk, filter) == [document.pk], filter
+    add("e.md", "---\nlang: fr\n---\nOther words about backups.\n")
+    assert documents_matching(collection.pk, {"lang": "zh"}) == []
+    assert documents_matching(collection.pk, {"lang": "fr"}) == [document.pk]
     assert Attribute.objects.filter(document=document).count() == 1
