@@ -1,6 +1,5 @@
 """Stored embeddings: (model, text hash) → vector, computed once and kept for good."""
 
-import threading
 from collections.abc import Iterable
 
 import numpy as np
@@ -13,9 +12,6 @@ from retrieval.models import Embedding, EmbeddingModel
 EMBED_BATCH = 256
 #: Hashes in one query: SQLite takes a limited number of parameters.
 LOOKUP_BATCH = 900
-
-#: One thread embeds, on all cores, while others of the process parse, cut and write.
-_turn = threading.Lock()
 
 #: Vectors of shape (dimension,) by the hash of their text.
 Vectors = dict[str, NDArray[np.float32]]
@@ -30,9 +26,7 @@ def embeddings_of(model: EmbeddingModel, texts: dict[str, str]) -> Vectors:
     missing.sort(key=lambda digest: len(texts[digest]))
     for begin in range(0, len(missing), EMBED_BATCH):
         part = missing[begin : begin + EMBED_BATCH]
-        embedder = embedder_for(model)
-        with _turn:
-            rows = embedder.embed([texts[digest] for digest in part])
+        rows = embedder_for(model).embed([texts[digest] for digest in part])
         vectors.update(zip(part, rows, strict=True))
         Embedding.objects.bulk_create(
             [
