@@ -106,7 +106,8 @@ def accept_locked(
                 document.save(update_fields=["source"])
             return Accepted(Outcome.UNCHANGED, document, latest)
     was_alive = not is_new and document.deleted_at is None
-    Revision.objects.filter(document=document).unfinished().supersede(timezone.now())
+    if not is_new:
+        Revision.objects.filter(document=document).unfinished().supersede(timezone.now())
     revision = Revision(
         document=document,
         number=latest.number + 1 if latest else 1,
@@ -131,7 +132,7 @@ def accept_locked(
         document.deleted_at = None
         document.live_revision = None
     document.save()
-    if not same:
+    if not (same or is_new):
         document.release_duplicates()
     if twin is not None:
         return Accepted(Outcome.DUPLICATE, document, revision)
