@@ -234,8 +234,8 @@ class WorkerProcess:
                     self._wait_for_second()
                     Revision.objects.all().held_by(self.name).release()
                     cut_short = False
-                self._probe_when_due()
                 self._reconcile_when_due()
+                self._probe_when_due()
                 self._purge_when_due()
                 self._tasks.run()
                 busy = self.work_once()
