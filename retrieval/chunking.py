@@ -5,6 +5,7 @@ the embedding model's token limit; a code fence stays whole where it fits.
 """
 
 import itertools
+import re
 from bisect import bisect_right
 from dataclasses import dataclass
 
@@ -20,7 +21,17 @@ SPECIAL_TOKENS = 2
 #: At most this share of a chunk's tokens goes to its title and headings.
 CONTEXT_SHARE = 0.25
 SMALLEST_CAPACITY = 8
-CONTEXT_STEP = 16
+CONTEXT_STEP = 8
+#: Markup that costs the model a fifth of its time and tells it nothing: marks in front of a
+#: line, targets of links (their text stays), all of an address but its host, code and bold
+#: marks. An address ends with its ASCII characters, since Chinese follows without a space.
+#: Words are searched in the text itself, so a path in an address is still found.
+MARKUP = (
+    (re.compile(r"(?m)^[ \t]*(?:(?:[-*+>]|#{1,6})[ \t]+)+"), ""),
+    (re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*\)"), r"\1"),
+    (re.compile(r"<?https?://([\w.-]+)[!-;=?-~]*>?", re.ASCII), r"\1"),
+    (re.compile(r"`+|\*\*"), ""),
+)
 #: Finds blocks only: what is inside of them is not looked at.
 BLOCKS = MarkdownIt("commonmark").disable("inline")
 
@@ -91,7 +102,8 @@ class Chunker:
         """
         context = self._fit(context_of(title, path))
         opening = plain(piece.lstrip("# \n").split("\n", 1)[0])
-        return piece if not context or opening == context else f"{context}\n\n{piece}"
+        lean = without_markup(piece)
+        return lean if not context or opening == context else f"{context}\n\n{lean}"
 
     def _splitter(self, capacity: int) -> MarkdownSplitter:
         if capacity not in self._splitters:
@@ -107,6 +119,14 @@ class Chunker:
         if len(encoding.ids) <= self.context_limit:
             return context
         return context[encoding.offsets[-self.context_limit][0] :] if self.context_limit else ""
+
+
+def without_markup(piece: str) -> str:
+    """The words of a Markdown text, and the text itself where it has none."""
+    words = piece
+    for pattern, replacement in MARKUP:
+        words = pattern.sub(replacement, words)
+    return words if any(map(str.isalnum, words)) else piece
 
 
 def find_headings(text: str) -> list[Heading]:

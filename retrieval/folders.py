@@ -9,10 +9,9 @@ from django.db import transaction
 
 from retrieval.exceptions import FileTooLarge, SourceError
 from retrieval.hashing import bytes_hash
-from retrieval.ingest import Outcome, accept_locked, leaves_as_is, storable
+from retrieval.ingest import SourceFile, accept_batch, leaves_as_is, storable
 from retrieval.models import Collection, Document, Revision
 from retrieval.parsers import is_supported
-from retrieval.tasks import notify
 
 #: Files that are committed together.
 ACCEPT_BATCH = 50
@@ -102,7 +101,7 @@ class FolderReader:
 
     def read(self, found: dict[str, tuple[Path, Path]]) -> FolderReport:
         known = self._known()
-        changed: list[tuple[str, str, Path, bytes]] = []
+        changed: list[SourceFile] = []
         for external_id, (path, file) in found.items():
             source = str(path.resolve())
             try:
@@ -115,7 +114,7 @@ class FolderReader:
             if known.get(external_id) == (bytes_hash(data), source):
                 self.report.unchanged.append(external_id)
                 continue
-            changed.append((external_id, source, file, data))
+            changed.append(SourceFile(external_id, file.name, data, source))
             if len(changed) >= ACCEPT_BATCH:
                 self._accept(changed)
                 changed = []
@@ -142,31 +141,22 @@ class FolderReader:
             if leaves_as_is(options, self.options, twin is not None)
         }
 
-    def _accept(self, files: list[tuple[str, str, Path, bytes]]) -> None:
-        outcomes: list[tuple[Outcome, str]] = []
-        with transaction.atomic():
-            for external_id, source, file, data in files:
-                try:
-                    accepted = accept_locked(
-                        self.collection,
-                        external_id,
-                        file.name,
-                        data,
-                        Document.Origin.PATH,
-                        source,
-                        "",
-                        self.options,
-                        self.doomed,
-                    )
-                except FileTooLarge as error:
-                    self.report.failed.append(Failure(external_id, error.code, error.message))
-                else:
-                    outcomes.append((accepted.outcome, external_id))
-            if files:
-                notify()
+    def _accept(self, files: list[SourceFile]) -> None:
+        if not files:
+            return
+        results = accept_batch(
+            self.collection,
+            files,
+            origin=Document.Origin.PATH,
+            options=self.options,
+            doomed=self.doomed,
+        )
         # Reported only once committed.
-        for outcome, external_id in outcomes:
-            getattr(self.report, outcome.value).append(external_id)
+        for file, result in zip(files, results, strict=True):
+            if isinstance(result, FileTooLarge):
+                self.report.failed.append(Failure(file.external_id, result.code, result.message))
+            else:
+                getattr(self.report, result.value).append(file.external_id)
 
 
 def _gone(collection: Collection, folders: list[Path], present: set[str]) -> list[Document]:

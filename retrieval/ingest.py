@@ -4,6 +4,7 @@ Once one of these functions has returned, what it accepted is committed: any pro
 killed, and the document still becomes indexed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
@@ -12,7 +13,8 @@ from typing import Any
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
 from retrieval.exceptions import FileTooLarge
@@ -35,6 +37,16 @@ class Accepted:
     outcome: Outcome
     document: Document
     revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One of many files that are accepted together."""
+
+    external_id: str
+    filename: str
+    data: bytes
+    source: str = ""
 
 
 def accept(
@@ -119,7 +131,8 @@ def accept_locked(
     # A document that is searched already keeps its place, whatever its new version equals.
     twin = None
     if not (options.get("keep_duplicate") or document.live_revision_id):
-        twin = _twin(document, digest, doomed)
+        twins = _twins(document.collection_id, [digest], {document.pk, *doomed})
+        twin = twins.get(digest)
     if twin is not None:
         revision.mark_duplicate_of(twin)
     revision.original.name = store_original(revision, data)
@@ -137,6 +150,115 @@ def accept_locked(
     if twin is not None:
         return Accepted(Outcome.DUPLICATE, document, revision)
     return Accepted(Outcome.UPDATED if was_alive else Outcome.ADDED, document, revision)
+
+
+def accept_batch(
+    collection: Collection,
+    files: Sequence[SourceFile],
+    *,
+    origin: Document.Origin,
+    options: dict[str, Any],
+    doomed: set[int],
+) -> list[Outcome | FileTooLarge]:
+    """`accept` for files that are committed together: what became of each, in their order.
+
+    Those that are new to the collection cost a few queries for all of them: a writer that
+    holds SQLite's only lock most of the time keeps the worker from beginning.
+    """
+    try:
+        with transaction.atomic():
+            results = _accept_batch(collection, files, origin, options, doomed)
+            notify()
+    except IntegrityError:
+        # Somebody else has just added one of them: take them one at a time, under its lock.
+        results = {}
+        with transaction.atomic():
+            for number, file in enumerate(files):
+                results[number] = _accept_one(collection, file, origin, options, doomed)
+            notify()
+    return [results[number] for number in range(len(files))]
+
+
+def _accept_batch(
+    collection: Collection,
+    files: Sequence[SourceFile],
+    origin: Document.Origin,
+    options: dict[str, Any],
+    doomed: set[int],
+) -> dict[int, Outcome | FileTooLarge]:
+    names = [storable(file.external_id)[:500] for file in files]
+    taken = set(
+        Document.objects.filter(collection=collection, external_id__in=names).values_list(
+            "external_id", flat=True
+        )
+    )
+    fresh: dict[int, SourceFile] = {}
+    results: dict[int, Outcome | FileTooLarge] = {}
+    for number, (name, file) in enumerate(zip(names, files, strict=True)):
+        if name in taken or len(file.data) > settings.MAX_FILE_SIZE:
+            results[number] = _accept_one(collection, file, origin, options, doomed)
+        else:
+            taken.add(name)
+            fresh[number] = file
+    documents = Document.objects.bulk_create(
+        Document(
+            collection=collection,
+            external_id=names[number],
+            title=names[number],
+            origin=origin,
+            source=file.source,
+        )
+        for number, file in fresh.items()
+    )
+    digests = [bytes_hash(file.data) for file in fresh.values()]
+    twins = {} if options.get("keep_duplicate") else _twins(collection.pk, digests, doomed)
+    revisions = []
+    for (number, file), document, digest in zip(fresh.items(), documents, digests, strict=True):
+        revision = Revision(
+            document=document,
+            number=1,
+            filename=PurePosixPath(storable(file.filename)).name[:500],
+            size=len(file.data),
+            content_hash=digest,
+            options=options,
+        )
+        results[number] = Outcome.ADDED
+        if digest in twins:
+            revision.mark_duplicate_of(twins[digest])
+            results[number] = Outcome.DUPLICATE
+        elif not options.get("keep_duplicate"):
+            twins[digest] = document
+        revision.original.name = store_original(revision, file.data)
+        revisions.append(revision)
+    Revision.objects.bulk_create(revisions)
+    newest = Revision.objects.filter(document=OuterRef("pk")).values("pk")[:1]
+    Document.objects.filter(pk__in=[document.pk for document in documents]).update(
+        latest_revision=Subquery(newest)
+    )
+    return results
+
+
+def _accept_one(
+    collection: Collection,
+    file: SourceFile,
+    origin: Document.Origin,
+    options: dict[str, Any],
+    doomed: set[int],
+) -> Outcome | FileTooLarge:
+    try:
+        return accept_locked(
+            collection,
+            file.external_id,
+            file.filename,
+            file.data,
+            origin,
+            file.source,
+            "",
+            options,
+            doomed,
+        ).outcome
+    except FileTooLarge as error:
+        return error
 
 
 def leaves_as_is(known: dict[str, Any], wanted: dict[str, Any], is_duplicate: bool) -> bool:
@@ -170,20 +292,26 @@ def keep_duplicate(document: Document) -> bool:
     return True
 
 
-def _twin(document: Document, digest: str, doomed: set[int]) -> Document | None:
-    """Another document of the collection that says the same, byte for byte."""
-    return (
+def _twins(collection_id: int, digests: list[str], excluded: set[int]) -> dict[str, Document]:
+    """By digest the first document of the collection that says the same, byte for byte."""
+    rows = (
         Document.objects.filter(
-            collection=document.collection_id,
+            collection=collection_id,
             deleted_at=None,
-            latest_revision__content_hash=digest,
+            latest_revision__content_hash__in=digests,
             latest_revision__duplicate_of=None,
         )
-        .exclude(pk__in=[document.pk, *doomed])
+        .exclude(pk__in=excluded)
         .exclude(latest_revision__state__in=[Revision.State.FAILED, Revision.State.CANCELLED])
-        .order_by("pk")
-        .first()
+        .select_related("latest_revision")
+        .defer("latest_revision__text", "latest_revision__metadata")
+        .order_by("-pk")
     )
+    return {
+        document.latest_revision.content_hash: document
+        for document in rows
+        if document.latest_revision
+    }
 
 
 def store_original(revision: Revision, data: bytes) -> str:

@@ -32,7 +32,7 @@ class Collection(models.Model):
     space = models.CharField(_("distance space"), max_length=8, choices=Space, default=Space.COSINE)
     chunk_size = models.PositiveIntegerField(
         _("chunk size"),
-        default=240,
+        default=256,
         validators=[MinValueValidator(16), MaxValueValidator(8192)],
         help_text=_("Tokens of the embedding model, context included; cut to what it can read."),
     )

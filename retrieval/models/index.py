@@ -5,8 +5,9 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-#: Changes when the chunker would cut the same text differently.
-CHUNKER_VERSION = "1"
+#: Changes when the chunker would cut the same text, or word it for the model, differently. An
+#: index keeps the version that it was built with: a reindex brings the new one.
+CHUNKER_VERSION = "2"
 
 
 def new_physical_name() -> str:
@@ -58,6 +59,9 @@ class Index(models.Model):
     max_neighbors = models.PositiveIntegerField("max_neighbors", default=16)
     chunk_size = models.PositiveIntegerField(_("chunk size"))
     chunk_overlap = models.PositiveIntegerField(_("chunk overlap"))
+    chunker_version = models.CharField(
+        _("chunker version"), max_length=8, default=CHUNKER_VERSION, editable=False
+    )
     state = models.CharField(
         _("state"), max_length=16, choices=State, default=State.BUILDING, db_index=True
     )
@@ -111,7 +115,8 @@ class Index(models.Model):
         part of it because sizes are counted in its tokens.
         """
         return (
-            f"v{CHUNKER_VERSION}-m{self.embedding_model_id}-{self.chunk_size}-{self.chunk_overlap}"
+            f"v{self.chunker_version}-m{self.embedding_model_id}"
+            f"-{self.chunk_size}-{self.chunk_overlap}"
         )
 
     @property

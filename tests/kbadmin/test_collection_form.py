@@ -62,7 +62,7 @@ def test_the_name_of_a_deleted_collection_is_free(page: Client, collection: Coll
         "slug": "docs",
         "embedding_model": collection.embedding_model_id,
         "space": "cosine",
-        "chunk_size": 240,
+        "chunk_size": 256,
         "chunk_overlap": 0,
     }
     response = page.post(reverse("admin:retrieval_collection_add"), form_data(**data))

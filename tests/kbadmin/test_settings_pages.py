@@ -19,7 +19,7 @@ def test_a_new_collection_has_an_index_at_once(page: Client, model: EmbeddingMod
             "slug": "handbook",
             "embedding_model": model.pk,
             "space": "cosine",
-            "chunk_size": 240,
+            "chunk_size": 256,
             "chunk_overlap": 0,
             "default_top_k": 4,
             "retrieval_settings": "{}",
@@ -47,7 +47,7 @@ def test_what_the_vectors_depend_on_stays(page: Client, collection: Collection) 
     )
     collection.refresh_from_db()
     assert (collection.title, collection.default_top_k) == ("New", 7)
-    assert (collection.chunk_size, collection.space, collection.slug) == (240, "cosine", "docs")
+    assert (collection.chunk_size, collection.space, collection.slug) == (256, "cosine", "docs")
 
 
 def test_a_deleted_collection_takes_its_documents_out_of_sight(page: Client, add: Add) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from retrieval.chunking import Chunker, find_headings, heading_paths
+from retrieval.chunking import Chunker, find_headings, heading_paths, without_markup
 
 PROSE = (
     "A backup is a copy of data that is kept somewhere else. It helps when a disk fails, when "
@@ -34,7 +34,7 @@ def check_laws(chunker, text, slices, title=""):
     for piece in slices:
         assert piece.text == text[piece.start : piece.end]
         assert piece.start < piece.end
-        assert piece.embedding_text.endswith(piece.text)
+        assert piece.embedding_text.endswith(without_markup(piece.text))
         real = len(chunker.tokenizer.encode(piece.embedding_text).ids)
         assert piece.token_count == real <= chunker.limit
     starts = [piece.start for piece in slices]
@@ -277,3 +277,24 @@ def test_any_markdown_keeps_the_laws(chunker, parts, size, overlap):
     text = "".join(parts)
     cutter = chunker(size, overlap)
     check_laws(cutter, text, cutter.split(text, "Some title"))
+
+
+# --- What the model reads -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("# Title\n\n> A note.", "Title\n\nA note."),
+        ("- one\n  * two\n+ three", "one\ntwo\nthree"),
+        ("Use `tar -x` and **never** `rm`.", "Use tar -x and never rm."),
+        ("See [the manual](https://example.org/a/b?c=d#e).", "See the manual."),
+        ("![A chart](chart.png)", "A chart"),
+        ("More: <https://docs.example.org/path/to/page.html>.", "More: docs.example.org."),
+        ("见https://example.org/路径。然后继续。", "见example.org路径。然后继续。"),
+        ("snake_case, __init__, 2 * 3 and a-b stay", "snake_case, __init__, 2 * 3 and a-b stay"),
+        ("```", "```"),
+    ],
+)
+def test_the_model_reads_words_and_no_markup(text, words):
+    assert without_markup(text) == words

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 from django.core.files.storage import default_storage
+from django.db import IntegrityError
 
 from retrieval.exceptions import FileTooLarge, SourceError
 from retrieval.folders import accept_folders
-from retrieval.ingest import Outcome, accept, store_original
+from retrieval.ingest import Outcome, SourceFile, accept, accept_batch, store_original
 from retrieval.models import Chunk, Document, Embedding, Revision
 from retrieval.search import search
 from retrieval.types import SearchRequest
@@ -302,3 +303,81 @@ def test_the_number_of_queries_for_unchanged_files_does_not_grow(
     accept_folders(collection, [root], prune=True)
     with django_assert_max_num_queries(6):
         accept_folders(collection, [root], prune=True)
+
+
+# --- Many at once ---------------------------------------------------------------------------
+
+
+def batch(collection, *files, doomed=frozenset(), **options):
+    return accept_batch(
+        collection,
+        [SourceFile(name, name, text.encode()) for name, text in files],
+        origin=Document.Origin.PATH,
+        options=options,
+        doomed=set(doomed),
+    )
+
+
+def test_a_batch_tells_what_became_of_each(collection, take):
+    take("Old text.", "old.md")
+    take("Same text.", "same.md")
+    outcomes = batch(
+        collection,
+        ("new.md", "New text."),
+        ("old.md", "Newer text."),
+        ("twin.md", "New text."),
+        ("same.md", "Same text."),
+        ("copy.md", "Same text."),
+    )
+    assert outcomes == ["added", "updated", "duplicate", "unchanged", "duplicate"]
+    twins = Revision.objects.filter(failure_code="duplicate").order_by("pk")
+    originals = list(twins.values_list("duplicate_of__external_id", flat=True))
+    assert originals == ["new.md", "same.md"]
+    for document in Document.objects.all():
+        latest = document.latest_revision
+        assert latest and latest.document_id == document.pk
+        assert latest.original.read()
+
+
+def test_a_batch_is_what_accepting_one_by_one_is(collection, take):
+    texts = {"a.md": "One.", "b.md": "Two.", "c.md": "One."}
+    batch(collection, *texts.items())
+    together = list(Document.objects.order_by("external_id").values("title", "origin", "source"))
+    states = list(Revision.objects.order_by("pk").values("number", "filename", "size", "state"))
+    Document.objects.all().delete()
+    for name, text in texts.items():
+        take(text, name, origin=Document.Origin.PATH)
+    alone = list(Document.objects.order_by("external_id").values("title", "origin", "source"))
+    assert together == alone
+    assert states == list(
+        Revision.objects.order_by("pk").values("number", "filename", "size", "state")
+    )
+
+
+def test_a_batch_that_keeps_duplicates_has_none(collection):
+    outcomes = batch(collection, ("a.md", "One."), ("b.md", "One."), keep_duplicate=True)
+    assert outcomes == ["added", "added"]
+
+
+def test_one_file_too_large_does_not_stop_its_batch(collection, settings):
+    settings.MAX_FILE_SIZE = 8
+    good, refused = batch(collection, ("a.md", "One."), ("b.md", "Far too long."))
+    assert good == "added"
+    assert isinstance(refused, FileTooLarge)
+    assert Document.objects.count() == 1
+
+
+def test_a_document_that_somebody_adds_meanwhile_is_taken_as_it_is(collection, monkeypatch):
+    def add_between(*arguments):
+        monkeypatch.undo()
+        raise IntegrityError
+
+    monkeypatch.setattr("retrieval.ingest._accept_batch", add_between)
+    assert batch(collection, ("a.md", "One."), ("a.md", "One.")) == ["added", "unchanged"]
+
+
+def test_new_files_cost_the_same_queries_however_many(collection, django_assert_max_num_queries):
+    for count in (2, 40):
+        files = [(f"{count}-{number}.md", f"Text {count} {number}.") for number in range(count)]
+        with django_assert_max_num_queries(12):
+            batch(collection, *files)

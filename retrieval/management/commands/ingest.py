@@ -92,19 +92,19 @@ class Command(BaseCommand):
         ) as bar:
             began = time.monotonic()
 
-            def refresh() -> None:
-                left = len(still_unfinished(collection, unfinished))
+            def refresh() -> set[str]:
+                left = still_unfinished(collection, unfinished)
                 newest = Chunk.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
                 rate = (newest - chunks_before) / max(time.monotonic() - began, 0.001)
                 bar.set_postfix_str(f"{rate:.0f} chunks/s", refresh=False)
-                bar.update(len(unfinished) - left - bar.n)
+                bar.update(len(unfinished) - len(left) - bar.n)
+                return left
 
-            while still_unfinished(collection, unfinished):
+            while refresh():
                 if Worker.objects.alive().exists():
                     time.sleep(POLL)
                 else:
                     self._work(refresh)
-                refresh()
 
     def _work(self, refresh: Any) -> None:
         from retrieval.worker import WorkerProcess
