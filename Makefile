@@ -7,7 +7,7 @@ DEPLOY_ENV := KBADMIN_PUBLIC_URL=https://kb.example.org KBADMIN_DATA_DIR=build/c
 TEMPLATES = $(shell find templates -name '*.html' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test drill bench-ingest lint format clean python
+.PHONY: help run test drill bench-ingest bench-search lint format clean python
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -33,6 +33,10 @@ drill: python ## Kill every process at random while documents stream in, and see
 bench-ingest: python ## Measure how fast notes are indexed, against the usual recipe
 	@$(PYTHON) deploy/install.py --dev
 	$(BIN)/python -m benchmarks.ingest
+
+bench-search: python ## Measure searches per second and their p99, against the usual service
+	@$(PYTHON) deploy/install.py --dev
+	$(BIN)/python -m benchmarks.search
 
 lint: ## Check style, types, migrations, settings and templates
 	$(BIN)/ruff check .

@@ -6,44 +6,37 @@ All three run one after the other on the same machine, `--repeat` times; see REA
 """
 
 import argparse
-import json
 import os
-import random
 import resource
 import shutil
 import signal
 import statistics
 import sys
 import tempfile
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.notes import find_notes
 from benchmarks.system import (
-    ROOT,
     copy_model,
     cpu_seconds,
     environment,
     free_port,
+    ingest,
     last_json,
     machine,
     machine_seconds,
     run,
     running,
+    set_up,
     wait_for_chroma,
+    wait_until_indexed,
 )
 
 SLUG = "bench"
-SHARED_NOTES = ROOT.parent / "shared" / "data" / "notes"
-GENERATED = 600
 #: What is promised: times the recipe, and share of the bare loop.
 LEAST_GAIN, LEAST_SHARE = 4.0, 0.7
-MAKE_COLLECTION = (
-    "from retrieval.collections import create_collection; "
-    f"create_collection(slug={SLUG!r}, title='Benchmark')"
-)
-BUSY = "from retrieval.models import Revision; print(Revision.objects.unfinished().count())"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,27 +87,6 @@ def main() -> int:
     return 0 if good else 1
 
 
-def find_notes(folder: Path) -> Path:
-    if SHARED_NOTES.is_dir():
-        return SHARED_NOTES
-    print(f"{SHARED_NOTES} does not exist: {GENERATED} generated notes are measured instead.")
-    return generate(folder / "notes")
-
-
-def generate(folder: Path) -> Path:
-    """Notes of about 150 words, the same every time."""
-    rng = random.Random(0)
-    words = ["".join(rng.choices("abcdefghilmnoprstu", k=rng.randint(2, 9))) for _ in range(3000)]
-    folder.mkdir()
-    for number in range(GENERATED):
-        parts = [f"---\ntitle: Note {number}\n---\n\n# Note {number}\n"]
-        for _ in range(rng.randint(2, 6)):
-            parts.append(f"- {' '.join(rng.choices(words, k=rng.randint(5, 12)))}:\n")
-            parts.append(f"`{' '.join(rng.choices(words, k=rng.randint(3, 9)))}`\n")
-        (folder / f"{number:04}.md").write_text("\n".join(parts))
-    return folder
-
-
 def measure(notes: Path, shared: Path, folder: Path, workers: int) -> Round:
     folder.mkdir()
     print("the recipe …", flush=True)
@@ -122,25 +94,17 @@ def measure(notes: Path, shared: Path, folder: Path, workers: int) -> Round:
     print("kbadmin …", flush=True)
     port = free_port()
     env = environment(folder / "data", port)
-    (folder / "data").mkdir()
-    shutil.copytree(shared / "models", folder / "data" / "models")
-    run(["manage.py", "setup"], env)
-    run(["manage.py", "shell", "-v", "0", "-c", MAKE_COLLECTION], env)
+    set_up(folder / "data", shared / "models", SLUG, env)
     with ExitStack() as processes:
         pids = [processes.enter_context(running(["manage.py", "chroma"], env))]
         wait_for_chroma(port)
         for _ in range(workers):
             pids.append(processes.enter_context(running(["manage.py", "worker"], env)))
-        # The first start has documents of its own: they are none of this.
-        while run(["manage.py", "shell", "-v", "0", "-c", BUSY], env).strip() != "0":
-            time.sleep(1)
+        wait_until_indexed(env)
         used, busy = cpu_seconds(pids) + children_seconds(), machine_seconds()
-        report = json.loads(
-            run(["manage.py", "ingest", str(notes), "--collection", SLUG, "--wait", "--json"], env)
-        )
+        report = ingest(notes, SLUG, env)
         used = cpu_seconds(pids) + children_seconds() - used
         busy = machine_seconds() - busy
-    assert report["added"] and not report["failed"], report
     print("the bare loop …", flush=True)
     bare = last_json(run(["-m", "benchmarks.bare", SLUG], env))
     shutil.rmtree(folder)

@@ -16,7 +16,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 #: Exporting the model takes a quarter of a minute, so it is kept between runs.
 MODEL_CACHE = ROOT / "build" / "test-models"
-OURS = ("KBADMIN_", "DATABASE_URL", "SECRET_KEY", "DEBUG", "HOST", "PORT", "LOG_LEVEL")
+OURS = ("KBADMIN_", "DATABASE_URL", "SECRET_KEY", "DEBUG", "HOST", "PORT", "LOG_LEVEL", "WEB_")
+
+
+BUSY = "from retrieval.models import Revision; print(Revision.objects.unfinished().count())"
 
 
 def free_port() -> int:
@@ -44,6 +47,11 @@ def run(command: list[str], env: Mapping[str, str]) -> str:
         [sys.executable, *command], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=True
     )
     return done.stdout
+
+
+def shell(code: str, env: Mapping[str, str]) -> str:
+    """What some code prints that runs with kbadmin's models."""
+    return run(["manage.py", "shell", "-v", "0", "-c", code], env).strip()
 
 
 def last_json(output: str) -> dict[str, Any]:
@@ -83,6 +91,47 @@ def copy_model(target: Path) -> None:
     )
     folder = run(["-c", code, str(MODEL_CACHE)], os.environ).strip()
     shutil.copytree(folder, target / Path(folder).name)
+
+
+def set_up(data: Path, models: Path, slug: str, env: Mapping[str, str]) -> None:
+    """A new data folder with a prepared model and an empty collection."""
+    data.mkdir()
+    shutil.copytree(models, data / "models")
+    run(["manage.py", "setup"], env)
+    shell(
+        "from retrieval.collections import create_collection; "
+        f"create_collection(slug={slug!r}, title='Benchmark')",
+        env,
+    )
+
+
+def wait_until_indexed(env: Mapping[str, str]) -> None:
+    """The first start has documents of its own: they are none of a measurement."""
+    while shell(BUSY, env) != "0":
+        time.sleep(1)
+
+
+def ingest(notes: Path, slug: str, env: Mapping[str, str]) -> dict[str, Any]:
+    """Bring notes in with the command, and wait until they can be searched; its report."""
+    report: dict[str, Any] = json.loads(
+        run(["manage.py", "ingest", str(notes), "--collection", slug, "--wait", "--json"], env)
+    )
+    assert report["added"] and not report["failed"], report
+    return report
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it started, and those again; itself alone without /proc."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(path.parent.name)] = int(path.read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue  # it ended meanwhile
+    found = [pid]
+    for member in found:  # grows while it is read
+        found += [child for child, parent in parents.items() if parent == member]
+    return found
 
 
 def cpu_seconds(pids: list[int]) -> float:
