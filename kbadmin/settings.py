@@ -187,6 +187,10 @@ EMBEDDING_THREADS: int = read(
     "int", "KBADMIN_EMBEDDING_THREADS", os.cpu_count() or 1, validate=Range(1, 256)
 )
 MODEL_DIR = DATA_DIR / "models"
+#: A cross-encoder that reads the best passages once more, by name or path; none where empty.
+RERANKER: str = read("str", "KBADMIN_RERANKER", "", validate=Length(0, 500))
+#: Searches are logged by a thread of their own; tests look at the log at once.
+QUERY_LOG_BESIDE = True
 #: What is searched when a request names no collection.
 DEFAULT_COLLECTION: str = read("str", "KBADMIN_DEFAULT_COLLECTION", "docs")
 #: Bytes of one document.

@@ -4,7 +4,9 @@ from typing import Any
 
 from rest_framework import serializers
 
+from retrieval.retrieval_settings import MAX_CONTEXT
 from retrieval.search import MAX_QUERY_LENGTH, MAX_TOP_K
+from retrieval.types import Mode
 
 MAX_COMMENT_LENGTH = 4000
 
@@ -33,6 +35,28 @@ class SearchInput(serializers.Serializer[Any]):
         ),
     )
 
+    mode = serializers.ChoiceField(
+        choices=[str(mode) for mode in Mode],
+        required=False,
+        help_text="hybrid: by meaning and words; dense: by meaning alone; lexical: by words alone.",
+    )
+    min_score = serializers.FloatField(
+        required=False,
+        min_value=0,
+        max_value=1,
+        help_text="Leave out passages that score less.",
+    )
+    # The metaclass takes fields out of the class, so that DRF's own `context` stays what it is.
+    context = serializers.IntegerField(  # type: ignore[assignment]
+        required=False,
+        min_value=0,
+        max_value=MAX_CONTEXT,
+        help_text="So many neighbouring chunks join each passage on either side.",
+    )
+    explain = serializers.BooleanField(
+        required=False, help_text="Say for each passage why it stands where it does."
+    )
+
     #: Names that older clients send.
     ALIASES = {"q": "query", "topk": "top_k"}
 
@@ -44,6 +68,28 @@ class SearchInput(serializers.Serializer[Any]):
                 if alias in data:
                     data.setdefault(name, data[alias])
         return super().to_internal_value(data)
+
+
+class ExplanationOutput(serializers.Serializer[Any]):
+    space = serializers.CharField(help_text="What the distance means: cosine, ip or l2.")
+    distance = serializers.FloatField(allow_null=True, help_text="Lower is nearer.")
+    similarity = serializers.FloatField(allow_null=True, help_text="The distance as a cosine.")
+    dense_rank = serializers.IntegerField(allow_null=True)
+    bm25 = serializers.FloatField(allow_null=True, help_text="Higher is better, unbounded.")
+    lexical_score = serializers.FloatField(
+        allow_null=True, help_text="The share of the most that this query could have scored."
+    )
+    lexical_rank = serializers.IntegerField(allow_null=True)
+    dense_weight = serializers.FloatField(help_text="Share of meaning; words have the rest.")
+    fused_score = serializers.FloatField()
+    rerank_score = serializers.FloatField(allow_null=True)
+    matched_terms = serializers.ListField(child=serializers.CharField())
+    matches = serializers.ListField(
+        child=serializers.ListField(child=serializers.IntegerField()),
+        help_text="Start and end of each match, in characters of the text.",
+    )
+    index = serializers.CharField(help_text="Name of the index in Chroma.")
+    model = serializers.CharField(help_text="Embedding model.")
 
 
 class SearchResult(serializers.Serializer[Any]):
@@ -62,6 +108,7 @@ class SearchResult(serializers.Serializer[Any]):
     document_id = serializers.IntegerField()
     external_id = serializers.CharField(help_text="Path or address of the document.")
     url = serializers.CharField(help_text="Where the document can be read; may be empty.")
+    explanation = ExplanationOutput(required=False, help_text="Only if it was asked for.")
 
 
 class SearchOutput(serializers.Serializer[Any]):
@@ -75,6 +122,11 @@ class SearchOutput(serializers.Serializer[Any]):
         help_text="True while a part of the search is away and results may be worse."
     )
     degraded_reason = serializers.CharField(help_text="Which part; empty if none.")
+    timings = serializers.DictField(
+        child=serializers.FloatField(),
+        required=False,
+        help_text="Milliseconds by stage; only if an explanation was asked for.",
+    )
 
 
 class FeedbackInput(serializers.Serializer[Any]):

@@ -1,5 +1,6 @@
 """The plugin's endpoints. Views parse, call and render; what they do is in retrieval/."""
 
+from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
@@ -51,23 +52,30 @@ class SearchView(APIView):
                 top_k=wanted.get("top_k"),
                 filter=wanted.get("filter") or {},
                 channel=CHANNEL,
+                mode=wanted.get("mode"),
+                min_score=wanted.get("min_score"),
+                context=wanted.get("context"),
+                explain=wanted.get("explain", False),
             )
         )
         return Response(as_answer(answer))
 
 
 def as_answer(answer: SearchResponse) -> dict[str, Any]:
-    return {
+    rendered: dict[str, Any] = {
         "query_id": answer.query_id,
         "results": [as_result(hit) for hit in answer.hits],
         "confidence": answer.confidence,
         "degraded": bool(answer.degraded),
         "degraded_reason": answer.degraded,
     }
+    if any(hit.explanation for hit in answer.hits):
+        rendered["timings"] = answer.timings
+    return rendered
 
 
 def as_result(hit: Hit) -> dict[str, Any]:
-    return {
+    rendered: dict[str, Any] = {
         "text": hit.text,
         "title": hit.title,
         "score": hit.score,
@@ -78,6 +86,9 @@ def as_result(hit: Hit) -> dict[str, Any]:
         "external_id": hit.external_id,
         "url": hit.url,
     }
+    if hit.explanation:
+        rendered["explanation"] = asdict(hit.explanation)
+    return rendered
 
 
 class FeedbackView(APIView):

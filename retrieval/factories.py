@@ -15,10 +15,11 @@ from retrieval.models import EmbeddingModel, Index
 
 if TYPE_CHECKING:
     from retrieval.chunking import Chunker
-    from retrieval.embedding import Embedder
+    from retrieval.embedding import Embedder, Reranker
     from retrieval.vector_store import VectorStore
 
 _embedders: dict[int, "Embedder"] = {}
+_rerankers: dict[str, "Reranker"] = {}
 _loading = threading.Lock()
 
 
@@ -67,6 +68,18 @@ def embedder_for(model: EmbeddingModel) -> "Embedder":
         return _embedders[model.pk]
 
 
+def reranker() -> "Reranker":
+    """The cross-encoder that KBADMIN_RERANKER names. Raises ModelNotReady."""
+    from retrieval import embedding
+
+    with _loading:
+        if settings.RERANKER not in _rerankers:
+            _rerankers[settings.RERANKER] = embedding.load_reranker(
+                settings.MODEL_DIR, settings.RERANKER, settings.EMBEDDING_THREADS
+            )
+        return _rerankers[settings.RERANKER]
+
+
 def chunker_for(index: Index) -> "Chunker":
     """The chunker with the settings and the tokens of an index. Raises ModelNotReady."""
     return _chunker(index.embedding_model_id, index.chunk_size, index.chunk_overlap)
@@ -86,3 +99,4 @@ def reset() -> None:
     query_store.cache_clear()
     _chunker.cache_clear()
     _embedders.clear()
+    _rerankers.clear()

@@ -3,8 +3,7 @@
 import uuid
 from dataclasses import dataclass
 
-from django.db import transaction
-
+from retrieval import query_log
 from retrieval.exceptions import InvalidRequest, SearchNotFound
 from retrieval.models import Chunk, Feedback, Search
 
@@ -22,7 +21,6 @@ class Vote:
     channel: str = "api"
 
 
-@transaction.atomic
 def record(vote: Vote) -> tuple[Feedback, bool]:
     """Store a vote; the same voter's next one on the same search replaces it.
 
@@ -30,6 +28,7 @@ def record(vote: Vote) -> tuple[Feedback, bool]:
 
     Raises SearchNotFound, or InvalidRequest if the passage was not among the answers.
     """
+    # Outside any transaction: it may have to wait for the row to be written.
     search = _find_search(vote.query_id)
     if vote.chunk_id is not None:
         answered = {result["chunk_id"] for result in search.results}
@@ -57,7 +56,7 @@ def record(vote: Vote) -> tuple[Feedback, bool]:
 
 def _find_search(query_id: str) -> Search:
     try:
-        search = Search.objects.filter(pk=uuid.UUID(query_id)).first()
+        search = query_log.find(uuid.UUID(query_id))
     except ValueError:
         search = None
     if search is None:

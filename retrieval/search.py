@@ -3,16 +3,19 @@
 import logging
 import time
 import unicodedata
+import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as DeadlineExceeded
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from django.conf import settings
 from django.db import DatabaseError
 
+from retrieval import query_log
 from retrieval.embeddings import stored_embeddings
 from retrieval.exceptions import (
     CollectionNotFound,
@@ -20,19 +23,37 @@ from retrieval.exceptions import (
     KnowledgeBaseError,
     SearchUnavailable,
     VectorCollectionMissing,
+    VectorStoreUnavailable,
 )
-from retrieval.factories import embedder_for, query_store
+from retrieval.factories import embedder_for, query_store, reranker
 from retrieval.filters import documents_matching
-from retrieval.fusion import Fused, confidence, dense_weight, distances_to, fuse
-from retrieval.lexical import lexical_index
+from retrieval.fusion import (
+    confidence,
+    dense_weight,
+    distances_to,
+    fuse,
+    script_of,
+    similarity,
+    thresholds_for,
+)
+from retrieval.lexical import lexical_index, tokenize
+from retrieval.lexical.tokenizer import spans
 from retrieval.models import Chunk, Collection, Index, Search
+from retrieval.passages import Passage, join_neighbours, read_back
+from retrieval.retrieval_settings import wanted_by
 from retrieval.types import (
     DenseCandidate,
+    Explanation,
     Hit,
     LexicalCandidate,
+    Mode,
+    RetrievalSettings,
     SearchRequest,
     SearchResponse,
 )
+
+if TYPE_CHECKING:
+    from retrieval.embedding import Reranker
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +67,8 @@ DEEPER = 4
 EXACT_LIMIT = 2000
 #: Seconds that embedding a question may take, on top of Chroma's own deadline.
 EMBEDDING_ALLOWANCE = 5.0
+#: Passages that the cross-encoder reads, at least and per wanted hit.
+RERANKED, RERANKED_PER_HIT = 20, 3
 
 #: The dense arm runs beside the lexical one; both spend their time outside the interpreter.
 _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="dense")
@@ -67,6 +90,18 @@ class Stopwatch:
             self.stages[name] = round(self.stages.get(name, 0.0) + spent, 2)
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a request comes down to, checked against what exists."""
+
+    query: str
+    collection: Collection
+    index: Index
+    settings: RetrievalSettings
+    top_k: int
+    within: list[int] | None  #: documents that the filter leaves; None without a filter
+
+
 @dataclass(slots=True)
 class Arms:
     """What both arms found, and why one of them could not."""
@@ -77,40 +112,71 @@ class Arms:
     lexical_failure: Exception | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Passages in order, and what their scores were made of."""
+
+    passages: list[Passage]
+    arms: Arms
+    dense_weight: float
+    made_of: str  #: hybrid, dense, lexical or reranked
+    scores: list[float]
+    rerank_failure: KnowledgeBaseError | None = None
+
+    @property
+    def degraded(self) -> str:
+        for failure in (self.arms.dense_failure, self.rerank_failure):
+            if failure is not None:
+                return failure.code
+        return "lexical_index_failed" if self.arms.lexical_failure else ""
+
+
 def search(request: SearchRequest) -> SearchResponse:
     """Find the passages that answer a question, and log that it was asked.
 
     Raises:
         CollectionNotFound: the collection does not exist, or not any more.
-        InvalidRequest, InvalidFilter: the question, `top_k` or the filter is not usable.
+        InvalidRequest, InvalidFilter: the question, `top_k`, the filter or a setting is not
+            usable.
         SearchUnavailable: neither arm can answer.
     """
     watch = Stopwatch()
     with watch.stage("total"):
-        query = normalise(request.query)
-        collection = find_collection(request.collection)
-        top_k = collection.default_top_k if request.top_k is None else request.top_k
-        if not 1 <= top_k <= MAX_TOP_K:
-            raise InvalidRequest(f"top_k must lie between 1 and {MAX_TOP_K}.")
-        index = collection.live_index
-        if index is None:
-            raise SearchUnavailable(f"The collection {collection.slug} has no index yet.")
-        within = documents_matching(collection.pk, request.filter) if request.filter else None
-        hits, arms = _find(query, top_k, collection, index, within, watch)
-    degraded = ""
-    if arms.dense_failure:
-        degraded = arms.dense_failure.code
-    elif arms.lexical_failure:
-        degraded = "lexical_index_failed"
+        plan = _plan(request)
+        ranking = _rank(plan, watch)
+        with watch.stage("render"):
+            hits = _hits(plan, ranking, explain=request.explain)
+    thresholds = thresholds_for(ranking.made_of, script_of(plan.query), plan.settings.thresholds)
     response = SearchResponse(
-        query_id="",
-        collection=collection.slug,
+        query_id=str(uuid.uuid4()),
+        collection=plan.collection.slug,
         hits=tuple(hits),
-        confidence=confidence([hit.score for hit in hits]),
-        degraded=degraded,
+        confidence=confidence([hit.score for hit in hits], thresholds),
+        degraded=ranking.degraded,
         timings=watch.stages,
+        mode=plan.settings.mode,
+        dense_weight=ranking.dense_weight,
+        thresholds=thresholds,
     )
-    return _logged(request, query, top_k, collection, response)
+    if request.is_logged:
+        query_log.write(_log_row(request, plan, response))
+    return response
+
+
+def _plan(request: SearchRequest) -> Plan:
+    query = normalise(request.query)
+    collection = find_collection(request.collection)
+    top_k = collection.default_top_k if request.top_k is None else request.top_k
+    if not 1 <= top_k <= MAX_TOP_K:
+        raise InvalidRequest(f"top_k must lie between 1 and {MAX_TOP_K}.")
+    return Plan(
+        query=query,
+        collection=collection,
+        index=_index(collection, request.index_id),
+        settings=wanted_by(request, collection.retrieval_settings),
+        top_k=top_k,
+        within=documents_matching(collection.pk, request.filter) if request.filter else None,
+    )
 
 
 def normalise(query: str) -> str:
@@ -140,59 +206,150 @@ def find_collection(slug: str) -> Collection:
     return collection
 
 
-def _find(
-    query: str,
-    top_k: int,
-    collection: Collection,
-    index: Index,
-    within: list[int] | None,
-    watch: Stopwatch,
-) -> tuple[list[Hit], Arms]:
-    depth = max(DEPTH, top_k * DEPTH_PER_HIT)
-    if within == []:
-        return [], Arms()
-    weight = dense_weight(query, index.embedding_model.languages)
+def live_index(collection: Collection) -> Index:
+    """Raises SearchUnavailable if the collection was given none yet."""
+    if collection.live_index is None:
+        raise SearchUnavailable(f"The collection {collection.slug} has no index yet.")
+    return collection.live_index
+
+
+def _index(collection: Collection, index_id: int | None) -> Index:
+    """The live index, or another one that is complete."""
+    index: Index | None = None
+    if index_id is not None:
+        complete = [Index.State.LIVE, Index.State.READY, Index.State.RETIRED]
+        index = (
+            Index.objects.filter(collection=collection, state__in=complete, pk=index_id)
+            .select_related("embedding_model")
+            .first()
+        )
+        if index is None:
+            raise InvalidRequest(f"{collection.slug} has no complete index {index_id}.")
+    return index or live_index(collection)
+
+
+# --- Ranking ------------------------------------------------------------------------------
+
+
+def _rank(plan: Plan, watch: Stopwatch) -> Ranking:
+    cross_encoder, failure = _reranker(plan.settings)
+    wanted = plan.top_k
+    if cross_encoder is not None:
+        wanted = max(RERANKED, plan.top_k * RERANKED_PER_HIT)
+    elif plan.settings.context:
+        # Neighbours that grow together leave room for others.
+        wanted = plan.top_k * 2
+    passages, arms, share = _candidates(plan, wanted, watch)
+    made_of = "hybrid" if 0 < share < 1 else "dense" if share else "lexical"
+    scores = [passage.found.score for passage in passages]
+    if cross_encoder is not None and passages:
+        try:
+            with watch.stage("rerank"):
+                scores = cross_encoder.scores(plan.query, [_read(passage) for passage in passages])
+            made_of = "reranked"
+            order = sorted(range(len(scores)), key=lambda place: (-scores[place], place))
+            passages = [passages[place] for place in order]
+            scores = [scores[place] for place in order]
+        except KnowledgeBaseError as error:
+            logger.warning("reranking failed: %s", error.message)
+            failure = error
+    by_score = {
+        id(passage): score
+        for passage, score in zip(passages, scores, strict=True)
+        if score >= plan.settings.min_score
+    }
+    passages = [passage for passage in passages if id(passage) in by_score]
+    with watch.stage("read"):
+        passages = join_neighbours(passages, plan.index, plan.settings.context)[: plan.top_k]
+    return Ranking(
+        passages=passages,
+        arms=arms,
+        dense_weight=share,
+        made_of=made_of,
+        scores=[by_score[id(passage)] for passage in passages],
+        rerank_failure=failure,
+    )
+
+
+def _reranker(wanted: RetrievalSettings) -> "tuple[Reranker | None, KnowledgeBaseError | None]":
+    if not (wanted.rerank and settings.RERANKER):
+        return None, None
+    try:
+        return reranker(), None
+    except KnowledgeBaseError as error:
+        logger.warning("no reranking: %s", error.message)
+        return None, error
+
+
+def _read(passage: Passage) -> str:
+    """What the cross-encoder reads of a passage."""
+    title = passage.chunk.document.title
+    path = [title, *passage.chunk.heading_path]
+    return f"{' > '.join(dict.fromkeys(filter(None, path)))}\n{passage.chunk.text}"
+
+
+def _candidates(plan: Plan, wanted: int, watch: Stopwatch) -> tuple[list[Passage], Arms, float]:
+    """The best live passages, what both arms said, and the dense arm's share of the scores."""
+    depth = max(DEPTH, plan.top_k * DEPTH_PER_HIT)
+    weight = _weight(plan)
+    if plan.within == []:
+        return [], Arms(), weight
+    within = None if plan.within is None else set(plan.within)
     while True:
-        arms = _ask_both(query, depth, collection, index, within, watch)
+        arms = ask(plan, depth, watch)
         if arms.dense_failure:
             share = 0.0
         elif arms.lexical_failure:
             share = 1.0
         else:
             share = weight
-        fused = fuse(arms.dense, arms.lexical, space=index.space, weight=share)
+        fused = fuse(arms.dense, arms.lexical, space=plan.index.space, weight=share)
         with watch.stage("read"):
-            hits = _read_back(fused, index, top_k, within)
+            passages = read_back(
+                fused,
+                plan.index,
+                wanted,
+                within=within,
+                duplicate_share=plan.settings.duplicate_share,
+            )
         exhausted = len(arms.dense) < depth and len(arms.lexical) < depth
-        if len(hits) >= top_k or exhausted or depth > EXACT_LIMIT:
-            return hits, arms
+        if len(passages) >= plan.top_k or exhausted or depth > EXACT_LIMIT:
+            return passages, arms, share
         # Candidates were deleted, disabled or filtered out: look deeper.
         depth *= DEEPER
 
 
-def _ask_both(
-    query: str,
-    depth: int,
-    collection: Collection,
-    index: Index,
-    within: list[int] | None,
-    watch: Stopwatch,
-) -> Arms:
+def _weight(plan: Plan) -> float:
+    if plan.settings.mode is Mode.DENSE:
+        return 1.0
+    if plan.settings.mode is Mode.LEXICAL:
+        return 0.0
+    languages = plan.index.embedding_model.languages
+    return dense_weight(plan.query, languages, plan.settings.dense_weight)
+
+
+# --- The two arms -------------------------------------------------------------------------
+
+
+def ask(plan: Plan, depth: int, watch: Stopwatch) -> Arms:
+    """Up to `depth` candidates of each arm that the mode wants.
+
+    Where the only one that is wanted fails, the other one answers for it.
+
+    Raises SearchUnavailable if neither can.
+    """
     arms = Arms()
-    exact = _exact_vectors(index, within) if within is not None else None
-    future = _threads.submit(_dense, query, depth, index, exact, watch)
-    try:
-        with watch.stage("lexical"):
-            arms.lexical = lexical_index().search(index.scope, query, depth, within)
-    except DatabaseError as error:
-        logger.exception("the lexical index cannot answer")
-        arms.lexical_failure = error
-    try:
-        arms.dense = _result(future)
-    except KnowledgeBaseError as error:
-        if not (isinstance(error, VectorCollectionMissing) and _is_empty(collection)):
-            logger.warning("dense search failed: %s", error.message)
-            arms.dense_failure = error
+    future = None
+    if plan.settings.mode is not Mode.LEXICAL:
+        future = _begin_dense(plan, depth, watch)
+    if plan.settings.mode is not Mode.DENSE:
+        _ask_lexical(plan, depth, arms, watch)
+        if arms.lexical_failure and future is None:
+            future = _begin_dense(plan, depth, watch)
+    if future is not None:
+        _await_dense(plan, future, arms)
+        if arms.dense_failure and plan.settings.mode is Mode.DENSE:
+            _ask_lexical(plan, depth, arms, watch)
     if arms.dense_failure and arms.lexical_failure:
         raise SearchUnavailable(
             "Neither word search nor vector search can answer right now. Try again shortly."
@@ -200,21 +357,37 @@ def _ask_both(
     return arms
 
 
-def _result(future: "Future[list[DenseCandidate]]") -> list[DenseCandidate]:
+def _ask_lexical(plan: Plan, depth: int, arms: Arms, watch: Stopwatch) -> None:
     try:
-        return future.result(settings.CHROMA_QUERY_TIMEOUT + EMBEDDING_ALLOWANCE)
-    except DeadlineExceeded as error:
-        from retrieval.exceptions import VectorStoreUnavailable
+        with watch.stage("lexical"):
+            arms.lexical = lexical_index().search(plan.index.scope, plan.query, depth, plan.within)
+    except DatabaseError as error:
+        logger.exception("the lexical index cannot answer")
+        arms.lexical_failure = error
 
-        raise VectorStoreUnavailable("Vector search did not answer in time.") from error
+
+Vectors = tuple[list[int], "np.ndarray[tuple[int, int], np.dtype[np.float32]]"]
+
+
+def _begin_dense(plan: Plan, depth: int, watch: Stopwatch) -> "Future[list[DenseCandidate]]":
+    exact = None if plan.within is None else _exact_vectors(plan.index, plan.within)
+    return _threads.submit(_dense, plan.query, depth, plan.index, exact, watch)
+
+
+def _await_dense(plan: Plan, future: "Future[list[DenseCandidate]]", arms: Arms) -> None:
+    try:
+        try:
+            arms.dense = future.result(settings.CHROMA_QUERY_TIMEOUT + EMBEDDING_ALLOWANCE)
+        except DeadlineExceeded as error:
+            raise VectorStoreUnavailable("Vector search did not answer in time.") from error
+    except KnowledgeBaseError as error:
+        if not (isinstance(error, VectorCollectionMissing) and _is_empty(plan.collection)):
+            logger.warning("dense search failed: %s", error.message)
+            arms.dense_failure = error
 
 
 def _dense(
-    query: str,
-    depth: int,
-    index: Index,
-    exact: tuple[list[int], "np.ndarray[tuple[int, int], np.dtype[np.float32]]"] | None,
-    watch: Stopwatch,
+    query: str, depth: int, index: Index, exact: Vectors | None, watch: Stopwatch
 ) -> list[DenseCandidate]:
     """Nearest chunks of a question. Runs in a thread of its own: no database here."""
     with watch.stage("embed"):
@@ -228,9 +401,7 @@ def _dense(
         return [DenseCandidate(chunk_ids[row], float(distances[row])) for row in order]
 
 
-def _exact_vectors(
-    index: Index, within: list[int]
-) -> tuple[list[int], "np.ndarray[tuple[int, int], np.dtype[np.float32]]"] | None:
+def _exact_vectors(index: Index, within: list[int]) -> Vectors | None:
     """Chunk ids and stored vectors of a selective filter's documents, shape (n, dimension).
 
     None if there are too many: then Chroma is asked, and its candidates are filtered. Asking
@@ -257,75 +428,83 @@ def _is_empty(collection: Collection) -> bool:
     return not Chunk.objects.live().filter(document__collection=collection).exists()
 
 
-def _read_back(
-    fused: Sequence[Fused], index: Index, top_k: int, within: list[int] | None
-) -> list[Hit]:
-    """Hits from the database: what it does not call live does not exist (law 2)."""
-    wanted = None if within is None else set(within)
-    hits: list[Hit] = []
-    # Nearly always one query: only where much was deleted or disabled a second is needed.
-    step = top_k * 2 + 8
-    for begin in range(0, len(fused), step):
-        part = fused[begin : begin + step]
-        chunks = _live_chunks([item.chunk_id for item in part], index)
-        for item in part:
-            chunk = chunks.get(item.chunk_id)
-            if chunk is None or (wanted is not None and chunk.document_id not in wanted):
-                continue
-            hits.append(_hit(len(hits) + 1, item, chunk))
-            if len(hits) == top_k:
-                return hits
+# --- The answer ---------------------------------------------------------------------------
+
+
+def _hits(plan: Plan, ranking: Ranking, *, explain: bool) -> list[Hit]:
+    explanations: Sequence[Explanation | None] = [None] * len(ranking.passages)
+    if explain:
+        explanations = _explanations(plan, ranking)
+    hits = []
+    for rank, (passage, score, explanation) in enumerate(
+        zip(ranking.passages, ranking.scores, explanations, strict=True), start=1
+    ):
+        chunk, found = passage.chunk, passage.found
+        document = chunk.document
+        hits.append(
+            Hit(
+                rank=rank,
+                score=round(score, 4),
+                chunk_id=chunk.pk,
+                document_id=document.pk,
+                external_id=document.external_id,
+                title=document.title,
+                heading_path=tuple(passage.parts[0].heading_path),
+                text=passage.text,
+                url=document.url,
+                metadata=chunk.revision.metadata,
+                distance=found.dense.distance if found.dense else None,
+                bm25=found.lexical.bm25 if found.lexical else None,
+                chunk_ids=tuple(part.pk for part in passage.parts),
+                explanation=explanation,
+            )
+        )
     return hits
 
 
-def _live_chunks(chunk_ids: list[int], index: Index) -> dict[int, Chunk]:
-    return {
-        chunk.pk: chunk
-        for chunk in Chunk.objects.live()
-        .filter(pk__in=chunk_ids, chunking=index.chunking)
-        .filter(document__collection=index.collection_id)
-        .select_related("document", "revision")
-        .only(
-            "text",
-            "heading_path",
-            "document__external_id",
-            "document__title",
-            "document__url",
-            "revision__metadata",
+def _explanations(plan: Plan, ranking: Ranking) -> list[Explanation]:
+    dense_ranks = _ranks(ranking.arms.dense)
+    lexical_ranks = _ranks(ranking.arms.lexical)
+    terms = list(dict.fromkeys(tokenize(plan.query)))
+    explanations = []
+    for passage, score in zip(ranking.passages, ranking.scores, strict=True):
+        found, chunk = passage.found, passage.chunk
+        headings = " ".join([chunk.document.title, *chunk.heading_path])
+        held = set(tokenize(f"{headings}\n{passage.text}"))
+        explanations.append(
+            Explanation(
+                space=plan.index.space,
+                distance=found.dense.distance if found.dense else None,
+                similarity=similarity(found.dense.distance, plan.index.space)
+                if found.dense
+                else None,
+                dense_rank=dense_ranks.get(chunk.pk),
+                bm25=found.lexical.bm25 if found.lexical else None,
+                lexical_score=found.lexical.score if found.lexical else None,
+                lexical_rank=lexical_ranks.get(chunk.pk),
+                dense_weight=ranking.dense_weight,
+                fused_score=found.score,
+                rerank_score=score if ranking.made_of == "reranked" else None,
+                matched_terms=tuple(term for term in terms if term in held),
+                matches=tuple(spans(passage.text, terms)),
+                index=plan.index.physical_name,
+                model=plan.index.embedding_model.name,
+            )
         )
-    }
+    return explanations
 
 
-def _hit(rank: int, item: Fused, chunk: Chunk) -> Hit:
-    document = chunk.document
-    return Hit(
-        rank=rank,
-        score=round(item.score, 4),
-        chunk_id=chunk.pk,
-        document_id=document.pk,
-        external_id=document.external_id,
-        title=document.title,
-        heading_path=tuple(chunk.heading_path),
-        text=chunk.text,
-        url=document.url,
-        metadata=chunk.revision.metadata,
-        distance=item.dense.distance if item.dense else None,
-        bm25=item.lexical.bm25 if item.lexical else None,
-    )
+def _ranks(candidates: Sequence[DenseCandidate | LexicalCandidate]) -> dict[int, int]:
+    return {candidate.chunk_id: rank for rank, candidate in enumerate(candidates, start=1)}
 
 
-def _logged(
-    request: SearchRequest,
-    query: str,
-    top_k: int,
-    collection: Collection,
-    response: SearchResponse,
-) -> SearchResponse:
-    row = Search.objects.create(
-        collection=collection,
-        query=query,
+def _log_row(request: SearchRequest, plan: Plan, response: SearchResponse) -> Search:
+    return Search(
+        pk=uuid.UUID(response.query_id),
+        collection=plan.collection,
+        query=plan.query,
         channel=request.channel,
-        top_k=top_k,
+        top_k=plan.top_k,
         filter=dict(request.filter),
         results=[
             {
@@ -342,12 +521,4 @@ def _logged(
         degraded=response.degraded,
         timings=dict(response.timings),
         total_ms=response.timings["total"],
-    )
-    return SearchResponse(
-        query_id=str(row.pk),
-        collection=response.collection,
-        hits=response.hits,
-        confidence=response.confidence,
-        degraded=response.degraded,
-        timings=response.timings,
     )

@@ -2,18 +2,19 @@ import numpy as np
 import pytest
 
 from retrieval.fusion import (
-    HIGH_SCORE,
-    LOW_SCORE,
     NOT_UNDERSTOOD,
+    THRESHOLDS,
     UNDERSTOOD,
     UNKNOWN,
+    cjk_share,
     confidence,
     dense_weight,
     distances_to,
     fuse,
     similarity,
+    thresholds_for,
 )
-from retrieval.types import DenseCandidate, LexicalCandidate
+from retrieval.types import DenseCandidate, LexicalCandidate, Script, Thresholds
 
 
 def near(chunk_id, distance):
@@ -50,7 +51,7 @@ def test_similarity_falls_as_distance_grows():
     [
         ("docker", ["en"], UNDERSTOOD),
         ("列出容器", ["en"], NOT_UNDERSTOOD),
-        ("列出 docker 容器", ["en"], NOT_UNDERSTOOD),
+        ("列出 docker 容器", ["en"], UNDERSTOOD / 3),
         ("列出容器", ["en", "zh"], UNDERSTOOD),
         ("列出容器", ["*"], UNDERSTOOD),
         ("docker", [], UNKNOWN),
@@ -58,7 +59,7 @@ def test_similarity_falls_as_distance_grows():
     ],
 )
 def test_the_dense_arm_is_trusted_where_the_model_understands(query, languages, weight):
-    assert dense_weight(query, languages) == weight
+    assert dense_weight(query, languages) == pytest.approx(weight)
 
 
 def test_scores_are_the_weighted_sum_of_both_arms():
@@ -100,12 +101,53 @@ def test_nothing_found_is_nothing_fused():
     [
         ([], "none"),
         ([0.0], "none"),
-        ([LOW_SCORE - 0.001], "none"),
-        ([LOW_SCORE], "low"),
-        ([HIGH_SCORE - 0.001], "low"),
-        ([HIGH_SCORE, 0.0], "high"),
+        ([0.249], "none"),
+        ([0.25], "low"),
+        ([0.499], "low"),
+        ([0.5, 0.0], "high"),
         ([1.0], "high"),
     ],
 )
 def test_confidence_follows_the_best_score(scores, expected):
-    assert confidence(scores) == expected
+    assert confidence(scores, Thresholds(0.25, 0.5)) == expected
+
+
+def test_nothing_in_common_is_never_confidence():
+    """Thresholds of 0 are possible; a score of 0 still says that nothing was found."""
+    assert confidence([0.0], Thresholds(0.0, 0.0)) == "none"
+
+
+def test_calibrated_thresholds_win_where_there_are_some():
+    own = {"hybrid": {Script.CJK: Thresholds(0.1, 0.2)}}
+    assert thresholds_for("hybrid", Script.CJK, own) == Thresholds(0.1, 0.2)
+    assert thresholds_for("hybrid", Script.ALPHABETIC, own) == THRESHOLDS["hybrid"]
+    assert thresholds_for("dense", Script.CJK, own) == THRESHOLDS["dense"]
+
+
+@pytest.mark.parametrize(
+    ("query", "share"),
+    [
+        ("docker", 0.0),
+        ("列出容器", 1.0),
+        ("", 0.0),
+        ("42", 0.0),
+        ("docker 容器 列表", 2 / 3),
+        ("tar 解压 --strip-components", 0.25),
+    ],
+)
+def test_a_query_in_two_scripts_is_weighed_by_its_words(query, share):
+    assert cjk_share(query) == pytest.approx(share)
+
+
+def test_learned_weights_win_over_the_models_card():
+    learned = {Script.CJK: 0.3}
+    assert dense_weight("列出容器", ["en"], learned) == 0.3
+    assert dense_weight("docker", ["en"], learned) == UNDERSTOOD
+    assert dense_weight("docker 容器", ["en"], learned) == pytest.approx((0.3 + UNDERSTOOD) / 2)
+
+
+def test_an_arm_without_weight_still_breaks_ties():
+    ranked = fuse([near(2, 0.2), near(1, 0.6)], [], space="cosine", weight=0.0)
+    assert [item.chunk_id for item in ranked] == [2, 1]
+    ranked = fuse([], [said(1, 0.2), said(2, 0.4)], space="cosine", weight=1.0)
+    assert [item.chunk_id for item in ranked] == [2, 1]

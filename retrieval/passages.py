@@ -1,0 +1,168 @@
+"""Ranked chunks → passages, read back from the database.
+
+What the database does not call live does not exist (law 2): Chroma and the word index only
+propose.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+from django.db.models import Q
+
+from retrieval.fusion import Fused
+from retrieval.models import Chunk, Index
+
+#: Characters that are compared at a time to tell whether two passages say the same.
+SHINGLE = 8
+NUMBER = re.compile(r"\d+")
+#: What is read of a neighbour.
+PART = ("revision_id", "order", "start", "end", "heading_path", "text")
+
+
+@dataclass(slots=True, eq=False)
+class Passage:
+    """One chunk that was found, with the neighbours that have joined it."""
+
+    found: Fused
+    chunk: Chunk
+    #: in the order of the document; the chunk itself among them
+    parts: list[Chunk]
+
+    @property
+    def text(self) -> str:
+        """The parts as one text; what two of them share is said once."""
+        text = self.parts[0].text
+        for before, part in pairwise(self.parts):
+            if part.start <= before.end:
+                text += part.text[before.end - part.start :]
+            else:
+                # Between them stood headings, or blank lines.
+                text += f"\n\n{part.text}"
+        return text
+
+
+def read_back(
+    ranked: Sequence[Fused],
+    index: Index,
+    limit: int,
+    *,
+    within: Set[int] | None,
+    duplicate_share: float,
+) -> list[Passage]:
+    """The first `limit` passages that are live, of the documents `within`, and not yet said."""
+    passages: list[Passage] = []
+    said: list[_Said] = []
+    # Nearly always one query: only where much was deleted or disabled a second is needed.
+    step = limit * 2 + 8
+    for begin in range(0, len(ranked), step):
+        part = ranked[begin : begin + step]
+        chunks = live_chunks([item.chunk_id for item in part], index)
+        for item in part:
+            chunk = chunks.get(item.chunk_id)
+            if chunk is None or (within is not None and chunk.document_id not in within):
+                continue
+            if duplicate_share <= 1:
+                text = _Said(chunk.text)
+                if any(text.nearly_equals(other, duplicate_share) for other in said):
+                    continue
+                said.append(text)
+            passages.append(Passage(item, chunk, [chunk]))
+            if len(passages) == limit:
+                return passages
+    return passages
+
+
+def live_chunks(chunk_ids: Sequence[int], index: Index) -> dict[int, Chunk]:
+    """Chunks of an index with what a hit shows of their documents, in one query."""
+    rows = (
+        Chunk.objects.live()
+        .filter(pk__in=chunk_ids, chunking=index.chunking)
+        .filter(document__collection=index.collection_id)
+        .select_related("document", "revision")
+        .only(
+            "text",
+            "heading_path",
+            "order",
+            "start",
+            "end",
+            "document__external_id",
+            "document__title",
+            "document__url",
+            "revision__metadata",
+        )
+    )
+    return {chunk.pk: chunk for chunk in rows}
+
+
+class _Said:
+    """A text as it is compared: without blanks and case, in overlapping pieces."""
+
+    def __init__(self, text: str) -> None:
+        self.plain = "".join(text.split()).casefold()
+        # Two pages that differ in a price or a version are two pages.
+        self.numbers = NUMBER.findall(text)
+
+    @cached_property
+    def shingles(self) -> frozenset[str]:
+        last = max(len(self.plain) - SHINGLE, 0)
+        return frozenset(self.plain[at : at + SHINGLE] for at in range(last + 1))
+
+    def nearly_equals(self, other: "_Said", share: float) -> bool:
+        shorter, longer = sorted([len(self.plain), len(other.plain)])
+        # Texts of different lengths cannot have that much in common.
+        if shorter < share * longer or self.numbers != other.numbers:
+            return False
+        union = self.shingles | other.shingles
+        return len(self.shingles & other.shingles) >= share * len(union)
+
+
+def join_neighbours(passages: list[Passage], index: Index, context: int) -> list[Passage]:
+    """Each passage with up to `context` chunks before and after it, in two queries' time.
+
+    Where two grow into each other they become one, in the place of the better. A disabled
+    chunk is a border: what lies behind it does not join.
+    """
+    if not context or not passages:
+        return passages
+    around = Q()
+    for passage in passages:
+        chunk = passage.chunk
+        around |= Q(
+            revision=chunk.revision_id, order__range=(chunk.order - context, chunk.order + context)
+        )
+    rows = Chunk.objects.live().filter(around, chunking=index.chunking)
+    by_place = {(row.revision_id, row.order): row for row in rows.only(*PART)}
+    kept: list[Passage] = []
+    owner: dict[int, Passage] = {}
+    for passage in passages:
+        parts = list(_run_around(passage.chunk, by_place, context))
+        met = [other for other in kept if any(owner.get(part.pk) is other for part in parts)]
+        into = met[0] if met else passage
+        for other in (*met[1:], passage):
+            parts += other.parts
+        together = {part.order: part for part in (*into.parts, *parts)}
+        into.parts = [together[order] for order in sorted(together)]
+        owner.update((part.pk, into) for part in into.parts)
+        kept = [other for other in kept if other not in met[1:]]
+        if not met:
+            kept.append(passage)
+    return kept
+
+
+def _run_around(
+    chunk: Chunk, by_place: dict[tuple[int, int], Chunk], context: int
+) -> Iterator[Chunk]:
+    def reach(orders: Iterable[int]) -> Iterator[Chunk]:
+        for order in orders:
+            neighbour = by_place.get((chunk.revision_id, order))
+            if neighbour is None:
+                return
+            yield neighbour
+
+    before = list(reach(range(chunk.order - 1, chunk.order - context - 1, -1)))
+    yield from reversed(before)
+    yield chunk
+    yield from reach(range(chunk.order + 1, chunk.order + context + 1))
