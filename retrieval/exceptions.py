@@ -32,6 +32,12 @@ class InvalidFilter(InvalidRequest):
     code = "invalid_filter"
 
 
+class InvalidQuestions(InvalidRequest):
+    """A file of questions that cannot be read, or questions that nothing can be measured with."""
+
+    code = "invalid_questions"
+
+
 class CollectionNotFound(KnowledgeBaseError):
     code = "collection_not_found"
     status = 404

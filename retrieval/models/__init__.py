@@ -7,7 +7,7 @@ from retrieval.models.collection import Collection
 from retrieval.models.document import Document
 from retrieval.models.embedding import Embedding
 from retrieval.models.embedding_model import EmbeddingModel
-from retrieval.models.evaluation import EvaluationRun, Judgment
+from retrieval.models.evaluation import EvaluationAnswer, EvaluationRun, Judgment
 from retrieval.models.feedback import Feedback
 from retrieval.models.index import Index
 from retrieval.models.revision import Revision
@@ -22,6 +22,7 @@ __all__ = [
     "Document",
     "Embedding",
     "EmbeddingModel",
+    "EvaluationAnswer",
     "EvaluationRun",
     "Feedback",
     "Index",

@@ -30,7 +30,7 @@ class Judgment(models.Model):
 
 
 class EvaluationRun(models.Model):
-    """Metrics of one set of settings over the golden set."""
+    """Metrics of one set of settings over a set of questions, and every answer behind them."""
 
     collection = models.ForeignKey(
         "retrieval.Collection",
@@ -38,10 +38,43 @@ class EvaluationRun(models.Model):
         related_name="evaluation_runs",
         verbose_name=_("collection"),
     )
-    fingerprint = models.CharField(_("settings fingerprint"), max_length=64)
+    name = models.CharField(_("name"), max_length=200, blank=True)
+    index = models.ForeignKey(
+        "retrieval.Index",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("index"),
+    )
+    mode = models.CharField(_("mode"), max_length=16, blank=True)
+    top_k = models.PositiveIntegerField("top k", default=10)
+    fingerprint = models.CharField(
+        _("settings fingerprint"),
+        max_length=64,
+        help_text=_("SHA-256 of settings and questions: the same for runs that should agree."),
+    )
     settings = models.JSONField(_("settings"), default=dict)
-    metrics = models.JSONField(_("metrics"), default=dict)
+    questions_source = models.CharField(_("questions from"), max_length=500, blank=True)
+    questions_hash = models.CharField(_("SHA-256 of the questions"), max_length=64, blank=True)
     question_count = models.PositiveIntegerField(_("questions"), default=0)
+    left_out = models.JSONField(
+        _("left out"),
+        default=dict,
+        blank=True,
+        help_text=_("Questions that were not asked, by reason, and documents that are not here."),
+    )
+    degraded_count = models.PositiveIntegerField(
+        _("degraded answers"),
+        default=0,
+        help_text=_(
+            "Answers that a part of the search was missing from: above 0 the metrics say "
+            "less about the settings."
+        ),
+    )
+    #: by name: {"mean": …, "low": …, "high": …}
+    metrics = models.JSONField(_("metrics"), default=dict)
+    seconds = models.FloatField(_("seconds"), default=0)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
     class Meta:
@@ -50,4 +83,39 @@ class EvaluationRun(models.Model):
         indexes = [models.Index(fields=["collection", "-created_at"], name="run_recent")]
 
     def __str__(self) -> str:
-        return self.fingerprint
+        return self.name or self.fingerprint[:12]
+
+
+class EvaluationAnswer(models.Model):
+    """What one question of a run was answered with."""
+
+    run = models.ForeignKey(
+        EvaluationRun, models.CASCADE, related_name="answers", verbose_name=_("evaluation run")
+    )
+    order = models.PositiveIntegerField(_("order"))
+    question = models.TextField(_("question"))
+    #: of the question and its relevant documents: what two runs have in common
+    question_hash = models.CharField(_("question hash"), max_length=32)
+    #: external ids, and those of the documents that were found, best first
+    relevant = models.JSONField(_("relevant documents"), default=list)
+    found = models.JSONField(_("found documents"), default=list)
+    #: from 1, of the relevant documents that were found
+    ranks = models.JSONField(_("ranks"), default=list)
+    top_score = models.FloatField(_("best score"), null=True, blank=True)
+    confidence = models.CharField(_("confidence"), max_length=8)
+    degraded = models.CharField(_("degraded"), max_length=64, blank=True)
+
+    class Meta:
+        verbose_name = _("evaluation answer")
+        verbose_name_plural = _("evaluation answers")
+        constraints = [
+            models.UniqueConstraint(fields=["run", "order"], name="evaluation_answer_order")
+        ]
+
+    def __str__(self) -> str:
+        return self.question[:80]
+
+    @property
+    def rank(self) -> int | None:
+        """Of the first relevant document; None if none was found."""
+        return min(self.ranks, default=None)
