@@ -4,17 +4,21 @@
 Neither imports torch into the caller, unless the model cannot be served without it.
 """
 
+import shlex
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from retrieval.embedding.base import Embedder, Vectors
-from retrieval.embedding.bundle import Bundle, find
-from retrieval.exceptions import ModelUnusable
+from retrieval.embedding.base import Embedder, Reranker, Vectors
+from retrieval.embedding.bundle import Bundle, RerankerBundle, find, find_reranker
+from retrieval.exceptions import ModelNotReady, ModelUnusable
 
-__all__ = ["Bundle", "Embedder", "Vectors", "find", "load", "prepare"]
+__all__ = [
+    "Bundle", "Embedder", "Reranker", "RerankerBundle", "Vectors", "find", "find_reranker", "load",
+    "load_reranker", "prepare", "prepare_reranker",
+]  # fmt: skip
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
@@ -26,16 +30,32 @@ def prepare(name: str, models: Path, say: Callable[[str], None]) -> Bundle:
     """
     if bundle := find(models, name):
         return bundle
-    command = [sys.executable, "-W", "ignore", "-m", "retrieval.embedding.export"]
+    failure = _run("retrieval.embedding.export", name, models, say)
+    bundle = find(models, name)
+    if failure or bundle is None:
+        raise failure or ModelUnusable(f"The embedding model {name} could not be prepared.")
+    return bundle
+
+
+def prepare_reranker(name: str, models: Path, say: Callable[[str], None]) -> RerankerBundle:
+    """As `prepare`, for a cross-encoder."""
+    if bundle := find_reranker(models, name):
+        return bundle
+    failure = _run("retrieval.embedding.reranker_export", name, models, say)
+    bundle = find_reranker(models, name)
+    if failure or bundle is None:
+        raise failure or ModelUnusable(f"The reranker {name} could not be prepared.")
+    return bundle
+
+
+def _run(module: str, name: str, models: Path, say: Callable[[str], None]) -> ModelUnusable | None:
+    """Export a model in a process of its own. Returns why that failed, None if it did not."""
+    command = [sys.executable, "-W", "ignore", "-m", module, name, str(models)]
     # Errors go to a file: a pipe that nobody empties would stop a talkative library.
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr,
         subprocess.Popen(  # noqa: S603 - our own module
-            [*command, name, str(models)],
-            cwd=PROJECT,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
+            command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=stderr, text=True
         ) as process,
     ):
         for line in process.stdout or ():
@@ -43,15 +63,13 @@ def prepare(name: str, models: Path, say: Callable[[str], None]) -> Bundle:
         process.wait()
         stderr.seek(0)
         errors = stderr.read()
-    bundle = find(models, name)
-    if process.returncode or bundle is None:
-        reason = errors.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
-        raise ModelUnusable(
-            reason[0]
-            if process.returncode == 3
-            else f"The embedding model {name} could not be prepared: {reason[0]}"
-        )
-    return bundle
+    if not process.returncode:
+        return None
+    reason = (errors.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+    return ModelUnusable(
+        # 3 is a refusal, which is a sentence already.
+        reason if process.returncode == 3 else f"The model {name} could not be prepared: {reason}"
+    )
 
 
 def load(bundle: Bundle, threads: int) -> Embedder:
@@ -66,3 +84,21 @@ def load(bundle: Bundle, threads: int) -> Embedder:
     from retrieval.embedding.onnx_runtime import OnnxEmbedder
 
     return OnnxEmbedder(bundle, threads)
+
+
+def load_reranker(models: Path, name: str, threads: int) -> Reranker:
+    """Serve the cross-encoder of a name that was prepared below the folder `models`.
+
+    Raises:
+        ModelNotReady: it was not, with the command that does it.
+        ModelUnusable: its files are damaged.
+    """
+    bundle = find_reranker(models, name)
+    if bundle is None:
+        raise ModelNotReady(
+            f"The reranker {name} is not prepared in {models}. "
+            f"Run: manage.py prepare_model --reranker {shlex.quote(name)}"
+        )
+    from retrieval.embedding.reranker import OnnxReranker
+
+    return OnnxReranker(bundle, threads)

@@ -1,4 +1,4 @@
-"""What every embedder can do, whatever runs it."""
+"""What every embedder and every reranker can do, whatever runs it."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -20,3 +20,11 @@ class Embedder(Protocol):
 
     def embed_query(self, text: str) -> Vectors:
         """A question → one vector, float32 of shape (dimension,)."""
+
+
+class Reranker(Protocol):
+    def scores(self, query: str, passages: Sequence[str]) -> list[float]:
+        """How well each passage answers the query, in [0, 1], higher is better; same order.
+
+        Raises EmbeddingError if the model fails.
+        """

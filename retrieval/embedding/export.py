@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch  # noqa: TID251 - this is the room for it
@@ -20,7 +20,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from sentence_transformers import SentenceTransformer  # noqa: TID251 - this is the room for it
 from tokenizers import Tokenizer
 
-from retrieval.embedding.bundle import Bundle, folder_for
+from retrieval.embedding.bundle import Bundle, Prepared, folder_for
 from retrieval.embedding.onnx_runtime import OnnxEmbedder
 from retrieval.embedding.source import declared_languages, fingerprint, locate
 from retrieval.exceptions import EmbeddingError, ModelUnusable
@@ -37,6 +37,7 @@ PROBES = (
 OPSET = 17
 #: Tokens that are believed to be a limit, and the limit where there is none.
 LONGEST_INPUT, DEFAULT_INPUT = 100_000, 512
+Kind = TypeVar("Kind", bound=Prepared)
 
 
 class Pipeline(torch.nn.Module):
@@ -65,17 +66,25 @@ def export(name: str, models: Path, say: Callable[[str], None]) -> Bundle:
         model = SentenceTransformer(source, device="cpu")
     except Exception as error:
         raise ModelUnusable(
-            f"The embedding model {name} cannot be loaded: {_first_line(error)}. "
+            f"The embedding model {name} cannot be loaded: {first_line(error)}. "
             "KBADMIN_EMBEDDING_MODEL takes a sentence-transformers name or a folder; a name "
             "other than the default needs the network once."
         ) from error
     model.eval()
-    folder = folder_for(models, name)
-    models.mkdir(parents=True, exist_ok=True)
-    # Made beside and moved into place: a killed export leaves nothing that looks finished.
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=models) as workshop:
+    return put_in_place(
+        folder_for(models, name), lambda work: _make(name, source, model, work, say)
+    )
+
+
+def put_in_place(folder: Path, make: Callable[[Path], Kind]) -> Kind:
+    """Have a bundle made beside its folder, move it there and write its manifest.
+
+    A killed export leaves nothing that looks finished, and an old bundle as it was.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder.parent) as workshop:
         work = Path(workshop)
-        bundle = _make(name, source, model, work, say)
+        bundle = make(work)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.move(str(work), folder)
         work.mkdir()  # the context manager wants something to remove
@@ -97,7 +106,7 @@ def _make(
             "texts by tokens needs. Choose another model."
         )
     shutil.copy(tokenizer_file, work / "tokenizer.json")
-    _without_padding(work / "tokenizer.json")
+    without_padding(work / "tokenizer.json")
     card = Path(source) / "README.md"
     prompts = model.prompts or {}
     facts: dict[str, Any] = {
@@ -105,7 +114,7 @@ def _make(
         "name": name,
         "revision": fingerprint(Path(source) if Path(source).is_dir() else plain)[:16],
         "dimension": int(model.get_sentence_embedding_dimension() or 0),
-        "max_tokens": _max_tokens(model.max_seq_length),
+        "max_tokens": max_tokens_of(model.max_seq_length),
         "languages": declared_languages(
             name,
             # A model from the hub brings its card along.
@@ -129,9 +138,7 @@ def _make(
         say(f"Exporting {name} to ONNX …")
         _to_onnx(model, work / "full.onnx")
         say("Quantising to int8 …")
-        quantize_dynamic(
-            work / "full.onnx", work / "model.onnx", weight_type=QuantType.QInt8, per_channel=True
-        )
+        quantise(work / "full.onnx", work / "model.onnx")
         bundle = Bundle(runtime="onnx-int8", **facts)
         if (agreement := _agreement(bundle, expected)) < AGREEMENT["onnx-int8"]:
             reason = f"int8 agrees with the original to {agreement:.3f} only"
@@ -140,7 +147,7 @@ def _make(
             if (agreement := _agreement(bundle, expected)) < AGREEMENT["onnx"]:
                 raise EmbeddingError(f"the ONNX graph agrees to {agreement:.3f} only")
     except Exception as error:  # noqa: BLE001 - whatever stops the export, torch still serves
-        reason = f"The model cannot be served by ONNX ({_first_line(error)}); torch serves it."
+        reason = f"The model cannot be served by ONNX ({first_line(error)}); torch serves it."
         (work / "model.onnx").unlink(missing_ok=True)
         bundle = Bundle(runtime="torch", note=reason, **facts)
     if reason:
@@ -151,29 +158,44 @@ def _make(
 
 
 def _to_onnx(model: SentenceTransformer, path: Path) -> None:
-    for module in model.modules():
+    features = model.preprocess(["a probe", "another probe that is a little longer"])
+    tensors = {name: value for name, value in features.items() if isinstance(value, torch.Tensor)}
+    trace(Pipeline(model, list(tensors)), tensors, "embedding", path)
+
+
+def trace(
+    pipeline: torch.nn.Module, tensors: dict[str, torch.Tensor], output: str, path: Path
+) -> None:
+    """Write a pipeline as an ONNX graph for any number of texts of any length.
+
+    `tensors` are an example of its inputs in order, each of shape (texts, tokens); the output
+    has the texts first.
+    """
+    for module in pipeline.modules():
         # Plain attention: the fused kind becomes a tenth more work in ONNX, for masked rows
         # that no text has.
         choose: Any = getattr(module, "set_attn_implementation", None)
         if choose is not None:
             choose("eager")
-    features = model.preprocess(["a probe", "another probe that is a little longer"])
-    tensors = {name: value for name, value in features.items() if isinstance(value, torch.Tensor)}
-    names = list(tensors)
-    axes: dict[str, dict[int, str]] = {name: {0: "batch", 1: "tokens"} for name in names}
-    axes["embedding"] = {0: "batch"}
+    axes: dict[str, dict[int, str]] = {name: {0: "batch", 1: "tokens"} for name in tensors}
+    axes[output] = {0: "batch"}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            Pipeline(model, names).eval(),
+            pipeline.eval(),
             tuple(tensors.values()),
             str(path),
-            input_names=names,
-            output_names=["embedding"],
+            input_names=list(tensors),
+            output_names=[output],
             dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,
         )
+
+
+def quantise(full: Path, path: Path) -> None:
+    """Write a graph with int8 weights, scaled by channel."""
+    quantize_dynamic(full, path, weight_type=QuantType.QInt8, per_channel=True)
 
 
 def _agreement(bundle: Bundle, expected: "np.ndarray[Any, np.dtype[Any]]") -> float:
@@ -183,12 +205,12 @@ def _agreement(bundle: Bundle, expected: "np.ndarray[Any, np.dtype[Any]]") -> fl
     return float((vectors * expected).sum(axis=1).min())
 
 
-def _max_tokens(declared: float | None) -> int:
+def max_tokens_of(declared: float | None) -> int:
     """What a model reads at once; bags of tokens declare infinity, and some say nothing."""
     return int(declared) if declared and declared <= LONGEST_INPUT else DEFAULT_INPUT
 
 
-def _without_padding(path: Path) -> None:
+def without_padding(path: Path) -> None:
     """Models ship tokenizers that pad and cut; the embedder and the chunker decide that."""
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_padding()
@@ -196,11 +218,11 @@ def _without_padding(path: Path) -> None:
     tokenizer.save(str(path))
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
 
 
-def main() -> int:
+def run(export: Callable[[str, Path, Callable[[str], None]], Prepared]) -> int:
     """Export, with progress on standard output and a refusal as one line on standard error."""
     name, models = sys.argv[1:]
 
@@ -217,4 +239,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(export))

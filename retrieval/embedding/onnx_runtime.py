@@ -8,7 +8,7 @@ import onnxruntime
 from tokenizers import Encoding, Tokenizer
 
 from retrieval.embedding.base import Vectors
-from retrieval.embedding.bundle import Bundle
+from retrieval.embedding.bundle import Bundle, Prepared
 from retrieval.exceptions import EmbeddingError, ModelUnusable
 
 #: Tokens, padding included, and texts per run of the graph. More fall out of a CPU's cache:
@@ -19,6 +19,33 @@ BATCH_TOKENS, BATCH_TEXTS = 512, 32
 SLOWER_FUSIONS = ["SkipLayerNormFusion"]
 
 
+def load_files(bundle: Prepared, command: str) -> tuple[Tokenizer, onnxruntime.InferenceSession]:
+    """Tokenizer and graph of a prepared model, whose runs take one thread each.
+
+    Raises ModelUnusable, with the command that makes them anew, if one of them is damaged.
+    """
+    options = onnxruntime.SessionOptions()
+    # Runs go side by side, each in one thread: threads that share a run wait for each other
+    # at every node of the graph.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        tokenizer = Tokenizer.from_file(str(bundle.tokenizer_path))
+        session = onnxruntime.InferenceSession(
+            str(bundle.onnx_path),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=SLOWER_FUSIONS,
+        )
+    except Exception as error:
+        raise ModelUnusable(
+            f"The prepared model in {bundle.folder} cannot be loaded ({error}). "
+            f"Delete that folder and run: {command}"
+        ) from error
+    return tokenizer, session
+
+
 class OnnxEmbedder:
     """One graph: tokens in, pooled and normalised sentence vectors out. Thread-safe."""
 
@@ -26,27 +53,9 @@ class OnnxEmbedder:
         self.dimension = bundle.dimension
         self.max_tokens = bundle.max_tokens
         self._prompts = (bundle.query_prompt, bundle.document_prompt)
-        self.tokenizer = Tokenizer.from_file(str(bundle.tokenizer_path))
+        self.tokenizer, self._session = load_files(bundle, "manage.py prepare_model")
         self.tokenizer.enable_truncation(max_length=bundle.max_tokens)
-        options = onnxruntime.SessionOptions()
-        # Runs go side by side, each in one thread: threads that share a run wait for each other
-        # at every node of the graph.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="embed")
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(bundle.onnx_path),
-                options,
-                providers=["CPUExecutionProvider"],
-                disabled_optimizers=SLOWER_FUSIONS,
-            )
-        except Exception as error:
-            raise ModelUnusable(
-                f"The prepared model in {bundle.folder} cannot be loaded ({error}). "
-                "Delete that folder and run: manage.py prepare_model"
-            ) from error
         self._inputs = [item.name for item in self._session.get_inputs()]
 
     def embed(self, texts: Sequence[str]) -> Vectors:
@@ -60,7 +69,7 @@ class OnnxEmbedder:
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         encodings = self.tokenizer.encode_batch(list(texts))
         # The longest come first, so that all threads are done at about the same time.
-        batches = list(_batches([len(encoding.ids) for encoding in encodings]))[::-1]
+        batches = list(batches_of([len(encoding.ids) for encoding in encodings]))[::-1]
         groups = [[encodings[row] for row in rows] for rows in batches]
         # A question is not worth another thread.
         results = (
@@ -86,7 +95,7 @@ class OnnxEmbedder:
         return vectors
 
 
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+def batches_of(lengths: Sequence[int]) -> Iterator[list[int]]:
     """Row numbers in batches, shortest first: neighbours of like length need little padding."""
     batch: list[int] = []
     for row in sorted(range(len(lengths)), key=lengths.__getitem__):
