@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from retrieval.exceptions import ModelNotReady
+from retrieval.lexical import statistics
 from retrieval.models import EmbeddingModel, Index
 
 if TYPE_CHECKING:
@@ -100,3 +101,4 @@ def reset() -> None:
     _chunker.cache_clear()
     _embedders.clear()
     _rerankers.clear()
+    statistics.reset()

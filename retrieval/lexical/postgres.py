@@ -4,8 +4,11 @@
 The title carries tsvector weight A, headings B, the body D.
 """
 
+from functools import partial
+
 from django.db import connection
 
+from retrieval.lexical import statistics
 from retrieval.lexical.tokenizer import tokenize
 from retrieval.lexical.weights import (
     BM25_B,
@@ -50,44 +53,52 @@ class PostgresLexicalIndex:
         terms = list(dict.fromkeys(tokenize(query)))[:MAX_QUERY_TERMS]
         if not terms or within == []:
             return []
+        size = statistics.size(scope, partial(_measure, scope))
+        total = size.chunks
+        frequencies = statistics.frequencies(scope, terms, total, partial(_count_terms, scope))
+        parameters = {
+            "query": _any(terms),
+            "scope": scope,
+            "within": within,
+            "candidates": MAX_CANDIDATES,
+            "terms": terms,
+            "idf": [idf(total, found) for found in frequencies],
+            "k1": BM25_K1,
+            "b": BM25_B,
+            "average": size.average_length,
+            "title": TITLE,
+            "headings": HEADINGS,
+            "body": BODY,
+            "k": k,
+        }
         with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT count(*), coalesce(avg(length), 1) FROM retrieval_lexical WHERE scope = %s",
-                [scope],
-            )
-            total, average = cursor.fetchone()
-            cursor.execute(
-                "SELECT term, (SELECT count(*) FROM retrieval_lexical "
-                "WHERE scope = %s AND terms @@ quoted::tsquery) "
-                "FROM unnest(%s::text[], %s::text[]) AS asked(term, quoted)",
-                [scope, terms, [_quoted(term) for term in terms]],
-            )
-            frequency: dict[str, int] = dict(cursor.fetchall())
-            weights = [idf(total, frequency[term]) for term in terms]
-            cursor.execute(
-                SCORE,
-                {
-                    "query": " | ".join(_quoted(term) for term in terms),
-                    "scope": scope,
-                    "within": within,
-                    "candidates": MAX_CANDIDATES,
-                    "terms": terms,
-                    "idf": weights,
-                    "k1": BM25_K1,
-                    "b": BM25_B,
-                    "average": float(average),
-                    "title": TITLE,
-                    "headings": HEADINGS,
-                    "body": BODY,
-                    "k": k,
-                },
-            )
+            cursor.execute(SCORE, parameters)
             rows = cursor.fetchall()
-        most = ceiling(total, [frequency[term] for term in terms])
+        most = ceiling(total, frequencies)
         return [
             LexicalCandidate(chunk_id=chunk_id, bm25=score, score=min(max(score / most, 0.0), 1.0))
             for chunk_id, score in rows
         ]
+
+
+def _measure(scope: str) -> statistics.Size:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*), coalesce(avg(length), 1) FROM retrieval_lexical WHERE scope = %s",
+            [scope],
+        )
+        return statistics.Size(*cursor.fetchone())
+
+
+def _count_terms(scope: str, terms: list[str]) -> dict[str, int]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT term, (SELECT count(*) FROM retrieval_lexical "
+            "WHERE scope = %s AND terms @@ quoted::tsquery) "
+            "FROM unnest(%s::text[], %s::text[]) AS asked(term, quoted)",
+            [scope, terms, [_quoted(term) for term in terms]],
+        )
+        return dict(cursor.fetchall())
 
 
 SCORE = """
@@ -129,6 +140,10 @@ def _tsvector(terms: list[tuple[str, str]]) -> str:
         if len(places) < 255:
             places.append(f"{min(number, LAST_POSITION)}{weight}")
     return " ".join(f"{_quoted(term)}:{','.join(places)}" for term, places in positions.items())
+
+
+def _any(terms: list[str]) -> str:
+    return " | ".join(_quoted(term) for term in terms)
 
 
 def _quoted(term: str) -> str:

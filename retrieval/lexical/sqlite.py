@@ -5,13 +5,14 @@ splits at blanks. Word statistics are those of all collections together.
 """
 
 from django.db import connection
-from django.db.backends.utils import CursorWrapper
 
+from retrieval.lexical import statistics
 from retrieval.lexical.tokenizer import tokenize
-from retrieval.lexical.weights import BODY, HEADINGS, MAX_QUERY_TERMS, TITLE, ceiling
+from retrieval.lexical.weights import BODY, HEADINGS, MAX_QUERY_TERMS, TITLE, ceiling, essential
 from retrieval.types import LexicalCandidate, LexicalEntry
 
 TABLE = "retrieval_lexical"
+ALL = ""  #: FTS5 counts over all scopes, and so do we
 
 
 class SqliteLexicalIndex:
@@ -45,41 +46,70 @@ class SqliteLexicalIndex:
         terms = list(dict.fromkeys(tokenize(query)))[:MAX_QUERY_TERMS]
         if not terms or within == []:
             return []
-        match = f"scope : {scope} AND {{title headings body}} : ("
-        match += " OR ".join(_quoted(term) for term in terms) + ")"
-        weights = f"0.0, {TITLE}, {HEADINGS}, {BODY}"
-        parameters: list[str | int] = [match]
-        condition = ""
-        if within is not None:
-            # json_each: one parameter however many documents a filter leaves.
-            condition = (
-                "AND rowid IN (SELECT id FROM retrieval_chunk WHERE document_id IN "
-                "(SELECT value FROM json_each(%s)))"
-            )
-            parameters.append(str(list(within)))
-        with connection.cursor() as cursor:
-            most = self._ceiling(cursor, terms)
-            cursor.execute(
-                f"SELECT rowid, -bm25({TABLE}, {weights}) AS weight FROM {TABLE} "  # noqa: S608
-                f"WHERE {TABLE} MATCH %s {condition} ORDER BY weight DESC LIMIT %s",
-                [*parameters, k],
-            )
-            rows = cursor.fetchall()
+        total = statistics.size(ALL, _count_chunks).chunks
+        frequencies = statistics.frequencies(ALL, terms, total, _count_terms)
+        rows: list[tuple[int, float]] = []
+        kept, bound = terms, 0.0
+        if total >= statistics.LARGE:
+            kept, bound = essential(terms, frequencies, total, k)
+        if len(kept) < len(terms):
+            others = [term for term in terms if term not in kept]
+            # They count where they stand, but find nothing: the scope is always there.
+            match = f"{_scope(scope)} AND {_any(kept)} AND ({_scope(scope)} OR {_any(others)})"
+            rows = _best(match, k, within)
+        if len(kept) == len(terms) or len(rows) < k or rows[-1][1] <= bound:
+            rows = _best(f"{_scope(scope)} AND {_any(terms)}", k, within)
+        most = ceiling(total, frequencies)
         return [
             LexicalCandidate(chunk_id=rowid, bm25=weight, score=min(max(weight / most, 0.0), 1.0))
             for rowid, weight in rows
         ]
 
-    def _ceiling(self, cursor: CursorWrapper, terms: list[str]) -> float:
+
+def _best(match: str, k: int, within: list[int] | None) -> list[tuple[int, float]]:
+    """The k best rows of an FTS5 expression and their BM25."""
+    parameters: list[str | int] = [match]
+    condition = ""
+    if within is not None:
+        # json_each: one parameter however many documents a filter leaves.
+        condition = (
+            "AND rowid IN (SELECT id FROM retrieval_chunk WHERE document_id IN "
+            "(SELECT value FROM json_each(%s)))"
+        )
+        parameters.append(str(list(within)))
+    weights = f"0.0, {TITLE}, {HEADINGS}, {BODY}"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT rowid, -bm25({TABLE}, {weights}) AS weight FROM {TABLE} "  # noqa: S608
+            f"WHERE {TABLE} MATCH %s {condition} ORDER BY weight DESC LIMIT %s",
+            [*parameters, k],
+        )
+        rows: list[tuple[int, float]] = cursor.fetchall()
+    return rows
+
+
+def _count_chunks() -> statistics.Size:
+    with connection.cursor() as cursor:
         cursor.execute(f"SELECT count(*) FROM {TABLE}_docsize")  # noqa: S608
-        total = cursor.fetchone()[0]
-        marks = ", ".join(["%s"] * len(terms))
+        return statistics.Size(cursor.fetchone()[0])
+
+
+def _count_terms(terms: list[str]) -> dict[str, int]:
+    marks = ", ".join(["%s"] * len(terms))
+    with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT term, doc FROM {TABLE}_terms WHERE term IN ({marks})",  # noqa: S608
             terms,
         )
-        frequency = dict(cursor.fetchall())
-        return ceiling(total, [frequency.get(term, 0) for term in terms])
+        return dict(cursor.fetchall())
+
+
+def _scope(scope: str) -> str:
+    return f"scope : {scope}"
+
+
+def _any(terms: list[str]) -> str:
+    return "{title headings body} : (" + " OR ".join(_quoted(term) for term in terms) + ")"
 
 
 def _quoted(term: str) -> str:
