@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, Error, register
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import connection
 
 
@@ -25,5 +26,24 @@ def check_full_text_search(
             "This Python's SQLite has no FTS5, which lexical search needs.",
             hint="Use a Python with a complete SQLite, or set DATABASE_URL to PostgreSQL.",
             id="retrieval.E001",
+        )
+    ]
+
+
+@register()
+def check_reranker(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """A reranker that is set must have been prepared; searches go on without it."""
+    if not settings.RERANKER:
+        return []
+    # Not at the top: it loads numpy and tokenizers, which most commands never use.
+    from retrieval import embedding
+
+    if embedding.find_reranker(settings.MODEL_DIR, settings.RERANKER):
+        return []
+    return [
+        Warning(
+            f"The reranker {settings.RERANKER} is not prepared: searches go on without it.",
+            hint="Run: manage.py prepare_model --reranker (setup and start do that themselves).",
+            id="retrieval.W001",
         )
     ]

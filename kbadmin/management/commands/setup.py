@@ -13,7 +13,7 @@ from kbadmin.bootstrap import bootstrap
 
 class Command(BaseCommand):
     help = (
-        "Migrate, prepare the embedding model, make the first administrator, API key and "
+        "Migrate, prepare the models, make the first administrator, API key and "
         "collection. Safe to run again at any time."
     )
     requires_migrations_checks = False
@@ -24,6 +24,8 @@ class Command(BaseCommand):
             settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
             self.migrate()
             call_command("prepare_model", stdout=self.stdout, stderr=self.stderr)
+            if settings.RERANKER:
+                call_command("prepare_model", "--reranker", stdout=self.stdout, stderr=self.stderr)
             bootstrap(self.stdout)
         except DatabaseError as error:
             raise CommandError(describe_database_error(error)) from error
