@@ -129,7 +129,8 @@ class Baseline:
         command += ["--workers", str(os.cpu_count()), "--port", str(port)]
         # A line for each request would only cost it time.
         command += ["--no-access-log", "--log-level", "warning"]
-        env = self._env | {"CHROMA_PORT": str(self._chroma_port)}
+        # Python warns of semaphores when uvicorn's processes are told to stop.
+        env = self._env | {"CHROMA_PORT": str(self._chroma_port), "PYTHONWARNINGS": "ignore"}
         with running(["manage.py", "chroma"], self._env) as chroma:
             wait_for_chroma(self._chroma_port)
             with running(command, env) as web:
