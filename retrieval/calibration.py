@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from django.db import transaction
 from django.utils import timezone
-from numpy.typing import NDArray
 
+from retrieval.chunking import without_markup
 from retrieval.exceptions import InvalidRequest, SearchUnavailable
-from retrieval.fusion import THRESHOLDS, declared_weight, fuse, script_of
+from retrieval.fusion import declared_weight, fuse, script_of
 from retrieval.lexical import tokenize
 from retrieval.models import Chunk, Collection, Document, Judgment
 from retrieval.retrieval_settings import parse
@@ -31,13 +31,16 @@ GRID = tuple(step / 20 for step in range(21))
 FEWEST = 20
 #: Candidates of each arm, and the rank behind which an answer counts as not found.
 DEPTH, CUTOFF = 50, 10
-#: A question drawn from a text keeps this share of its words, so that finding it again is not
-#: a mere look-up of the same sentence.
-KEPT_WORDS = 0.6
-SHORTEST_QUESTION = 2  #: words
-#: high: so many of the answers that score as much are right. none: so many of the right ones
-#: score less.
-PRECISION, LOST = 0.9, 0.05
+#: A drawn question is this share of a sentence, and this share of one from another document:
+#: real questions use words of their own, and half of what they say is said elsewhere, too.
+OWN_WORDS, FOREIGN_WORDS = 0.5, 0.3
+SHORTEST_SENTENCE = 6  #: index terms
+#: Drawn questions still share more words with their answer than real ones, so the declared
+#: weight stays where it costs no more MRR than this. Real questions decide by noise alone.
+BIAS = 0.03
+#: Of questions without an answer, so many score less than what counts as high confidence, and
+#: as low instead of none.
+HIGH_QUANTILE, LOW_QUANTILE = 0.95, 0.5
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n")
 
 
@@ -47,6 +50,8 @@ class Probe:
 
     question: str
     documents: frozenset[int]
+    #: documents that lent it words; they are neither right nor wrong
+    lenders: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +131,9 @@ def calibrate(
     """
     collection = find_collection(slug)
     rng = random.Random(seed)  # noqa: S311 - a sample, not a secret
-    probes, source = golden(collection), "golden set"
+    probes, source, bias = golden(collection), "golden set", 0.0
     if len(probes) < FEWEST:
-        probes, source = list(drawn(collection, most, rng)), "drawn from the documents"
+        probes, source, bias = drawn(collection, most, rng), "drawn from the documents", BIAS
     if len(probes) < FEWEST:
         raise InvalidRequest(
             f"{slug} has too few documents to calibrate with: {len(probes)} questions could be "
@@ -145,7 +150,7 @@ def calibrate(
         collection=slug,
         source=source,
         decisions=tuple(
-            _decide(script, items, declared_weight(script, languages))
+            _decide(script, items, declared_weight(script, languages), bias)
             for script, items in sorted(by_script.items())
             if len(items) >= FEWEST
         ),
@@ -190,39 +195,56 @@ def golden(collection: Collection) -> list[Probe]:
     return [Probe(question, frozenset(ids)) for question, ids in answers.items() if question]
 
 
-def drawn(collection: Collection, most: int, rng: random.Random) -> Iterator[Probe]:
-    """Questions from the collection itself: a title or a heading, and part of a sentence."""
+def drawn(collection: Collection, most: int, rng: random.Random) -> list[Probe]:
+    """Questions from the collection itself, two for each document.
+
+    One is part of a title, heading or sentence of the document and a smaller part of another
+    document's: it tells weights apart. One is such a part alone: what other documents score
+    for it is what a question scores that has no answer.
+    """
     documents = list(
         Document.objects.searchable().filter(collection=collection).values_list("pk", flat=True)
     )
-    for document in rng.sample(documents, min(len(documents), most)):
-        chunks = list(
-            Chunk.objects.live()
-            .filter(document=document, chunking=live_index(collection).chunking)
-            .select_related("revision")
-            .only("text", "heading_path", "revision__title")
-            .order_by("order")[:20]
-        )
-        if not chunks:
+    sentences: dict[int, list[str]] = {}
+    for document in rng.sample(documents, min(len(documents), most // 2)):
+        if found := _sentences(collection, document, rng):
+            sentences[document] = found
+    probes = []
+    for document, own in sentences.items():
+        lender = rng.choice(list(sentences))
+        if lender == document:
             continue
-        chunk = rng.choice(chunks)
-        heading = chunk.heading_path[-1] if chunk.heading_path else chunk.revision.title
-        sentences = [line for line in SENTENCE_END.split(chunk.text) if len(tokenize(line)) >= 4]
-        candidates = [heading]
-        if sentences:
-            candidates.append(_thinned(rng.choice(sentences), rng))
-        question = rng.choice(candidates)
-        if len(tokenize(question)) >= SHORTEST_QUESTION:
-            yield Probe(normalise(question), frozenset([document]))
+        alone = _part(rng.choice(own), OWN_WORDS, rng)
+        mixed = f"{alone} {_part(rng.choice(sentences[lender]), FOREIGN_WORDS, rng)}"
+        probes.append(Probe(normalise(mixed), frozenset([document]), frozenset([lender])))
+        probes.append(Probe(normalise(alone), frozenset([document])))
+    return probes
 
 
-def _thinned(sentence: str, rng: random.Random) -> str:
-    """Part of a sentence: some of its words, or of its CJK characters a connected part."""
+def _sentences(collection: Collection, document: int, rng: random.Random) -> list[str]:
+    """Title, headings and the sentences of one chunk, as far as they say enough."""
+    chunks = list(
+        Chunk.objects.live()
+        .filter(document=document, chunking=live_index(collection).chunking)
+        .select_related("revision")
+        .only("text", "heading_path", "revision__title")
+        .order_by("order")[:20]
+    )
+    if not chunks:
+        return []
+    chunk = rng.choice(chunks)
+    headings = " ".join([chunk.revision.title, *chunk.heading_path])
+    lines = [headings, *SENTENCE_END.split(without_markup(chunk.text))]
+    return [line.strip() for line in lines if len(tokenize(line)) >= SHORTEST_SENTENCE]
+
+
+def _part(sentence: str, share: float, rng: random.Random) -> str:
+    """Some of a sentence's words, in order; where there are no blanks, a connected part."""
     words = sentence.split()
     if len(words) >= 4:
-        kept = [word for word in words if rng.random() < KEPT_WORDS]
-        return " ".join(kept or words)
-    length = max(int(len(sentence) * KEPT_WORDS), 4)
+        count = max(int(len(words) * share), 2)
+        return " ".join(words[place] for place in sorted(rng.sample(range(len(words)), count)))
+    length = max(int(len(sentence) * share), 3)
     begin = rng.randrange(max(len(sentence) - length, 0) + 1)
     return sentence[begin : begin + length]
 
@@ -244,7 +266,7 @@ class _Heard:
         best: dict[int, float] = {}
         for item in fuse(self.arms.dense, self.arms.lexical, space=self.space, weight=weight):
             document = self.documents.get(item.chunk_id)
-            if document is not None:
+            if document is not None and document not in self.probe.lenders:
                 best.setdefault(document, item.score)
         return list(best.items())
 
@@ -279,17 +301,20 @@ def _listen(
         progress(done, len(probes))
 
 
-def _decide(script: Script, heard: Sequence[_Heard], declared: float) -> Decision:
+def _decide(script: Script, heard: Sequence[_Heard], declared: float, bias: float) -> Decision:
     """The weight nearest to the declared one among those that are not worse than the best.
 
-    Not worse: by less than one standard error of the difference, so that noise in few
-    questions moves nothing; and never worse than the better arm alone by more than that.
+    Not worse: by less than one standard error of the difference, or by less than `bias`, so
+    that noise in few questions moves nothing.
     """
-    ranks = np.array([[item.reciprocal_rank(weight) for item in heard] for weight in GRID])
+    mixed = [item for item in heard if item.probe.lenders] or heard
+    alone = [item for item in heard if not item.probe.lenders] or heard
+    ranks = np.array([[item.reciprocal_rank(weight) for item in mixed] for weight in GRID])
     means = ranks.mean(axis=1)
     best = int(means.argmax())
-    errors = (ranks - ranks[best]).std(axis=1) / np.sqrt(len(heard))
-    good = [place for place in range(len(GRID)) if means[place] + errors[place] >= means[best]]
+    errors = (ranks - ranks[best]).std(axis=1) / np.sqrt(len(mixed))
+    margin = np.maximum(errors, bias)
+    good = [place for place in range(len(GRID)) if means[place] + margin[place] >= means[best]]
     chosen = GRID[min(good, key=lambda place: (abs(GRID[place] - declared), -means[place]))]
     return Decision(
         script=script,
@@ -301,41 +326,24 @@ def _decide(script: Script, heard: Sequence[_Heard], declared: float) -> Decisio
             for weight, mean, row, error in zip(GRID, means, ranks, errors, strict=True)
         ),
         thresholds={
-            made_of: _thresholds(heard, weight, THRESHOLDS[made_of])
+            made_of: _thresholds(alone, weight)
             for made_of, weight in (("hybrid", chosen), ("dense", 1.0), ("lexical", 0.0))
         },
     )
 
 
-def _thresholds(heard: Sequence[_Heard], weight: float, otherwise: Thresholds) -> Thresholds:
-    """Scores that tell right answers from wrong ones, if every second question had none.
-
-    A question without an answer is one whose right documents are left out: what then comes
-    first scores as wrong answers do.
-    """
-    right: list[float] = []
-    wrong: list[float] = []
-    for item in heard:
-        scores = item.scores(weight)
-        if scores:
-            document, score = scores[0]
-            (right if document in item.probe.documents else wrong).append(score)
-        others = [score for document, score in scores if document not in item.probe.documents]
-        wrong.append(others[0] if others else 0.0)
-    if len(right) < FEWEST:
-        return otherwise
-    good, bad = np.sort(right), np.sort(wrong)
-    low = float(np.quantile(good, LOST))
-    high = _precise_from(good, bad)
-    return Thresholds(low=min(low, high), high=high)
-
-
-def _precise_from(good: NDArray[np.float64], bad: NDArray[np.float64]) -> float:
-    """The least score from which PRECISION of the answers are right; both arrays sorted."""
-    right = len(good) - np.arange(len(good))
-    wrong = len(bad) - np.searchsorted(bad, good)
-    precise = right / (right + wrong) >= PRECISION
-    # From the first score on that keeps its promise for all above it.
-    broken = np.flatnonzero(~precise)
-    begin = int(broken[-1]) + 1 if len(broken) else 0
-    return float(good[min(begin, len(good) - 1)])
+def _thresholds(heard: Sequence[_Heard], weight: float) -> Thresholds:
+    """What questions score that have no answer: those whose right documents are left out."""
+    scores = [
+        next(
+            (
+                score
+                for document, score in item.scores(weight)
+                if document not in item.probe.documents
+            ),
+            0.0,
+        )
+        for item in heard
+    ]
+    low, high = np.quantile(scores, [LOW_QUANTILE, HIGH_QUANTILE])
+    return Thresholds(low=float(low), high=float(high))

@@ -20,13 +20,13 @@ from retrieval.types import DenseCandidate, LexicalCandidate, Script, Thresholds
 #: Weight of the dense arm where the model understands the script, where its card is silent,
 #: and where it does not understand it: then its order only breaks the lexical arm's ties.
 UNDERSTOOD, UNKNOWN, NOT_UNDERSTOOD = 0.5, 0.4, 0.0
-#: Scores from which an answer is worth showing, and likely right, until a collection is
-#: calibrated; by what the score was made of.
+#: Until a collection is calibrated: by what the score was made of, and by script. Chinese
+#: questions are cut into many overlapping terms of which an answer holds fewer.
 THRESHOLDS = {
-    "hybrid": Thresholds(0.25, 0.5),
-    "dense": Thresholds(0.3, 0.6),
-    "lexical": Thresholds(0.2, 0.45),
-    "reranked": Thresholds(0.2, 0.6),
+    "hybrid": {Script.ALPHABETIC: Thresholds(0.27, 0.48), Script.CJK: Thresholds(0.15, 0.35)},
+    "dense": {Script.ALPHABETIC: Thresholds(0.4, 0.6), Script.CJK: Thresholds(0.55, 0.75)},
+    "lexical": {Script.ALPHABETIC: Thresholds(0.2, 0.4), Script.CJK: Thresholds(0.12, 0.3)},
+    "reranked": {Script.ALPHABETIC: Thresholds(0.2, 0.6), Script.CJK: Thresholds(0.2, 0.6)},
 }
 CJK_LANGUAGES = ("zh", "ja", "ko")
 ALPHABETIC_WORD = re.compile(r"[^\W\d_]+")
@@ -136,15 +136,15 @@ def thresholds_for(
     made_of: str, script: Script, calibrated: Mapping[str, Mapping[Script, Thresholds]]
 ) -> Thresholds:
     """By which scores a query's answer is judged: the collection's own, else the defaults."""
-    return calibrated.get(made_of, {}).get(script) or THRESHOLDS[made_of]
+    return calibrated.get(made_of, {}).get(script) or THRESHOLDS[made_of][script]
 
 
 def confidence(scores: Sequence[float], thresholds: Thresholds) -> str:
     """How far an answer can be relied on, from its hits' scores, best first.
 
-    high: of calibrated questions that scored as much, nine in ten were answered rightly, even
-    if every second one had no answer at all. none: fewer than one right answer in twenty
-    scores so little. low: between the two.
+    high: of questions that the collection cannot answer, at most one in twenty scores as much.
+    none: half of them score as much. low: between the two. The thresholds are measured for
+    each collection by `manage.py calibrate`, or else THRESHOLDS.
     """
     if not scores or scores[0] < thresholds.low or scores[0] <= 0:
         return "none"

@@ -119,14 +119,16 @@ class _Said:
         return len(self.shingles & other.shingles) >= share * len(union)
 
 
-def join_neighbours(passages: list[Passage], index: Index, context: int) -> list[Passage]:
-    """Each passage with up to `context` chunks before and after it, in two queries' time.
+def join_neighbours(
+    passages: list[Passage], index: Index, *, context: int, limit: int
+) -> list[Passage]:
+    """The first `limit` passages, each with up to `context` chunks before and after it.
 
     Where two grow into each other they become one, in the place of the better. A disabled
     chunk is a border: what lies behind it does not join.
     """
     if not context or not passages:
-        return passages
+        return passages[:limit]
     around = Q()
     for passage in passages:
         chunk = passage.chunk
@@ -138,6 +140,8 @@ def join_neighbours(passages: list[Passage], index: Index, context: int) -> list
     kept: list[Passage] = []
     owner: dict[int, Passage] = {}
     for passage in passages:
+        if len(kept) == limit:
+            break
         parts = list(_run_around(passage.chunk, by_place, context))
         met = [other for other in kept if any(owner.get(part.pk) is other for part in parts)]
         into = met[0] if met else passage

@@ -253,14 +253,17 @@ def _rank(plan: Plan, watch: Stopwatch) -> Ranking:
         except KnowledgeBaseError as error:
             logger.warning("reranking failed: %s", error.message)
             failure = error
+    # Rounded as they are shown: what was shown can be asked for as min_score.
     by_score = {
-        id(passage): score
+        id(passage): round(score, 4)
         for passage, score in zip(passages, scores, strict=True)
-        if score >= plan.settings.min_score
+        if round(score, 4) >= plan.settings.min_score
     }
     passages = [passage for passage in passages if id(passage) in by_score]
     with watch.stage("read"):
-        passages = join_neighbours(passages, plan.index, plan.settings.context)[: plan.top_k]
+        passages = join_neighbours(
+            passages, plan.index, context=plan.settings.context, limit=plan.top_k
+        )
     return Ranking(
         passages=passages,
         arms=arms,
@@ -444,7 +447,7 @@ def _hits(plan: Plan, ranking: Ranking, *, explain: bool) -> list[Hit]:
         hits.append(
             Hit(
                 rank=rank,
-                score=round(score, 4),
+                score=score,
                 chunk_id=chunk.pk,
                 document_id=document.pk,
                 external_id=document.external_id,
@@ -501,7 +504,7 @@ def _ranks(candidates: Sequence[DenseCandidate | LexicalCandidate]) -> dict[int,
 def _log_row(request: SearchRequest, plan: Plan, response: SearchResponse) -> Search:
     return Search(
         pk=uuid.UUID(response.query_id),
-        collection=plan.collection,
+        collection_id=plan.collection.pk,
         query=plan.query,
         channel=request.channel,
         top_k=plan.top_k,

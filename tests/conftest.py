@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -54,6 +55,12 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(autouse=True)
+def immediate_query_log(settings: Any) -> None:
+    """A thread would not see what a test's transaction holds, nor the test what it writes."""
+    settings.QUERY_LOG_BESIDE = False
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -120,8 +120,11 @@ def test_nothing_in_common_is_never_confidence():
 def test_calibrated_thresholds_win_where_there_are_some():
     own = {"hybrid": {Script.CJK: Thresholds(0.1, 0.2)}}
     assert thresholds_for("hybrid", Script.CJK, own) == Thresholds(0.1, 0.2)
-    assert thresholds_for("hybrid", Script.ALPHABETIC, own) == THRESHOLDS["hybrid"]
-    assert thresholds_for("dense", Script.CJK, own) == THRESHOLDS["dense"]
+    assert (
+        thresholds_for("hybrid", Script.ALPHABETIC, own)
+        == (THRESHOLDS["hybrid"][Script.ALPHABETIC])
+    )
+    assert thresholds_for("dense", Script.CJK, own) == THRESHOLDS["dense"][Script.CJK]
 
 
 @pytest.mark.parametrize(
