@@ -96,6 +96,54 @@ def test_distances_are_those_of_the_space(store, kind, expected):
     store.drop(name)
 
 
+@pytest.mark.parametrize("kind", ["cosine", "ip", "l2"])
+def test_the_nearest_of_many_are_those_of_the_formula(store, kind):
+    """Chroma searches approximately; with a few hundred records it has no excuse."""
+    name = f"test-{uuid.uuid4().hex}"
+    store.ensure(name, space(kind))
+    random = np.random.default_rng(3)
+    vectors = random.normal(size=(400, DIMENSION)).astype(np.float32)
+    asked = random.normal(size=DIMENSION).astype(np.float32)
+    store.replace(name, [record(number, vector) for number, vector in enumerate(vectors)])
+    products = vectors @ asked
+    expected = {
+        "cosine": 1 - products / np.linalg.norm(vectors, axis=1) / np.linalg.norm(asked),
+        "ip": 1 - products,
+        "l2": ((vectors - asked) ** 2).sum(axis=1),
+    }[kind]
+    hits = store.query(name, asked, 10)
+    assert [hit.chunk_id for hit in hits] == np.argsort(expected)[:10].tolist()
+    assert [hit.distance for hit in hits] == pytest.approx(np.sort(expected)[:10], abs=1e-4)
+    store.drop(name)
+
+
+def test_a_collection_keeps_the_space_it_was_made_with(store, name):
+    another = VectorStore(f"http://127.0.0.1:{CHROMA_PORT}", timeout=10)
+    assert another.ensure(name, space("l2")) is False
+    another.replace(name, [record(1, unit(0))])
+    (hit,) = another.query(name, 3 * unit(0), 1)
+    assert hit.distance == pytest.approx(0, abs=1e-5)
+
+
+def test_ids_are_strings_in_chroma_and_numbers_in_hits(store, name):
+    large = 10**17
+    store.replace(name, [record(7, unit(0)), record(large, unit(1))])
+    assert set(store.hashes(name)) == {"7", str(large)}
+    assert [hit.chunk_id for hit in store.query(name, unit(1), 2)] == [large, 7]
+    store.delete(name, [str(large)])
+    assert [hit.chunk_id for hit in store.query(name, unit(1), 2)] == [7]
+
+
+@pytest.mark.parametrize("id", ["strange", "-1", "1.5", "0x1", "9" * 30])
+def test_ids_that_are_no_chunks_are_no_hits_but_are_reported_and_deleted(store, name, id):
+    stranger = VectorRecord(id=id, hash="h", vector=unit(0))
+    store.replace(name, [record(1, unit(1)), stranger])
+    assert [hit.chunk_id for hit in store.query(name, unit(0), 5)] == [1]
+    assert set(store.hashes(name)) == {"1", id}
+    store.delete(name, [id])
+    assert set(store.hashes(name)) == {"1"}
+
+
 def test_the_nearest_come_first(store, name):
     store.replace(name, [record(axis, unit(axis) + 0.1 * unit(0)) for axis in range(DIMENSION)])
     hits = store.query(name, unit(3), 4)
@@ -120,6 +168,17 @@ def test_records_are_replaced_not_kept_or_doubled(store, name):
     store.replace(name, [record(1, unit(5), "new")])
     assert store.hashes(name) == {"1": "new", "2": "h2"}
     assert store.query(name, unit(5), 1)[0].distance == pytest.approx(0, abs=1e-5)
+
+
+def test_the_same_records_again_change_nothing(store, name):
+    records = [record(number) for number in range(20)]
+    store.replace(name, records)
+    before = store.query(name, unit(0), 20)
+    store.replace(name, records)
+    assert store.count(name) == 20
+    assert {hit.chunk_id: hit.distance for hit in store.query(name, unit(0), 20)} == pytest.approx(
+        {hit.chunk_id: hit.distance for hit in before}
+    )
 
 
 def test_deleted_records_are_gone_and_missing_ones_no_error(store, name):
@@ -200,6 +259,31 @@ class TestEveryUse:
         assert time.monotonic() - began < 3
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store: store.ensure("kb-any", space()),
+        lambda store: store.drop("kb-any"),
+        lambda store: store.heartbeat(),
+    ],
+    ids=["ensure", "drop", "heartbeat"],
+)
+class TestWithoutServer:
+    def test_a_dead_one_is_named_at_once(self, use):
+        store = VectorStore(f"http://127.0.0.1:{free_port()}", timeout=5)
+        began = time.monotonic()
+        with pytest.raises(VectorStoreUnavailable):
+            use(store)
+        assert time.monotonic() - began < 2
+
+    def test_a_silent_one_is_given_up_in_time(self, silent_port, use):
+        store = VectorStore(f"http://127.0.0.1:{silent_port}", timeout=0.5)
+        began = time.monotonic()
+        with pytest.raises(VectorStoreUnavailable):
+            use(store)
+        assert time.monotonic() - began < 3
+
+
 def test_a_server_that_falls_silent_later_is_given_up_in_time(store, name, silent_port):
     """The client was connected before: its own requests need a timeout too."""
     quick = VectorStore(f"http://127.0.0.1:{CHROMA_PORT}", timeout=0.5)
@@ -218,6 +302,40 @@ def test_a_wrong_dimension_is_named(store, name):
         store.query(name, np.ones(DIMENSION + 1, dtype=np.float32), 1)
     with pytest.raises(DimensionMismatch):
         store.replace(name, [record(2, np.ones(3))])
+
+
+def test_what_was_refused_can_be_written_with_the_right_dimension(store, name):
+    store.replace(name, [record(1), record(2)])
+    with pytest.raises(DimensionMismatch):
+        store.replace(name, [record(1, np.ones(DIMENSION - 1), "new")])
+    store.replace(name, [record(1, unit(4), "new")])
+    assert store.hashes(name) == {"1": "new", "2": "h2"}
+    assert store.query(name, unit(4), 1)[0].chunk_id == 1
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [record(1), record(1)],
+        [record(1, np.full(DIMENSION, np.nan))],
+        [record(1, np.full(DIMENSION, np.inf))],
+        [record(1), record(2, np.ones(3))],
+        [VectorRecord(id="", hash="h", vector=unit(0))],
+    ],
+    ids=["twice the same id", "nan", "infinity", "mixed dimensions", "no id"],
+)
+def test_records_that_cannot_be_written_are_our_error(store, name, records):
+    with pytest.raises(VectorStoreError):
+        store.replace(name, records)
+    store.replace(name, [record(1)])
+    assert store.count(name) == 1
+
+
+def test_a_question_that_is_no_vector_is_our_error(store, name):
+    store.replace(name, [record(1)])
+    with pytest.raises(VectorStoreError):
+        store.query(name, np.full(DIMENSION, np.nan, dtype=np.float32), 1)
+    assert len(store.query(name, np.zeros(DIMENSION, dtype=np.float32), 1)) == 1
 
 
 def test_a_name_that_chroma_refuses_is_our_error(store):
