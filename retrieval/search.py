@@ -286,8 +286,7 @@ def _reranker(wanted: RetrievalSettings) -> "tuple[Reranker | None, KnowledgeBas
 
 def _read(passage: Passage) -> str:
     """What the cross-encoder reads of a passage."""
-    title = passage.chunk.document.title
-    path = [title, *passage.chunk.heading_path]
+    path = [passage.chunk.title, *passage.chunk.heading_path]
     return f"{' > '.join(dict.fromkeys(filter(None, path)))}\n{passage.chunk.text}"
 
 
@@ -443,19 +442,18 @@ def _hits(plan: Plan, ranking: Ranking, *, explain: bool) -> list[Hit]:
         zip(ranking.passages, ranking.scores, explanations, strict=True), start=1
     ):
         chunk, found = passage.chunk, passage.found
-        document = chunk.document
         hits.append(
             Hit(
                 rank=rank,
                 score=score,
                 chunk_id=chunk.pk,
-                document_id=document.pk,
-                external_id=document.external_id,
-                title=document.title,
+                document_id=chunk.document_id,
+                external_id=chunk.external_id,
+                title=chunk.title,
                 heading_path=tuple(passage.parts[0].heading_path),
                 text=passage.text,
-                url=document.url,
-                metadata=chunk.revision.metadata,
+                url=chunk.url,
+                metadata=chunk.metadata,
                 distance=found.dense.distance if found.dense else None,
                 bm25=found.lexical.bm25 if found.lexical else None,
                 chunk_ids=tuple(part.pk for part in passage.parts),
@@ -472,7 +470,7 @@ def _explanations(plan: Plan, ranking: Ranking) -> list[Explanation]:
     explanations = []
     for passage, score in zip(ranking.passages, ranking.scores, strict=True):
         found, chunk = passage.found, passage.chunk
-        headings = " ".join([chunk.document.title, *chunk.heading_path])
+        headings = " ".join([chunk.title, *chunk.heading_path])
         held = set(tokenize(f"{headings}\n{passage.text}"))
         explanations.append(
             Explanation(
