@@ -35,20 +35,25 @@ def generate(folder: Path) -> Path:
 
 
 def questions(notes: Path) -> Iterator[str]:
-    """Questions in the notes' own words, no two alike, the same every time, without end.
+    """Questions in the notes' own words, no two alike, the same every time.
 
     The title of one note and what another can be used for: no answer can come from a cache,
-    and both arms have something to find.
+    and both arms have something to find. Raises ValueError once half of all pairs are used up.
     """
-    titles, descriptions = [], []
+    found_titles: list[str] = []
+    found_descriptions: list[str] = []
     for path in sorted(notes.rglob("*.md")):
         text = path.read_text(encoding="utf-8")
-        titles += TITLE.findall(text)[:1]
-        descriptions += DESCRIPTION.findall(text)
+        found_titles += TITLE.findall(text)[:1]
+        found_descriptions += DESCRIPTION.findall(text)
+    titles = list(dict.fromkeys(found_titles))
+    descriptions = list(dict.fromkeys(found_descriptions))
     rng = random.Random(0)
-    asked = set()
-    while True:
+    asked: set[str] = set()
+    # Beyond that, drawing one that is new takes ever longer.
+    while len(asked) < len(titles) * len(descriptions) // 2:
         question = f"{rng.choice(titles)}: {rng.choice(descriptions)}"
         if question not in asked:
             asked.add(question)
             yield question
+    raise ValueError(f"{notes} has too few notes for so many different questions")
