@@ -7,11 +7,11 @@ DEPLOY_ENV := KBADMIN_PUBLIC_URL=https://kb.example.org KBADMIN_DATA_DIR=build/c
 TEMPLATES = $(shell find templates -name '*.html' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test drill bench-ingest bench-search lint format clean python
+.PHONY: help run test drill bench-ingest bench-search eval eval-postgres eval-int8 lint format clean python
 
 help: ## List these targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
-		printf '  make %-12s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+		printf '  make %-13s %s\n' "$$name" "$$text"; done
 
 python:
 	@command -v $(PYTHON) >/dev/null 2>&1 || { \
@@ -37,6 +37,18 @@ bench-ingest: python ## Measure how fast notes are indexed, against the usual re
 bench-search: python ## Measure searches per second and their p99, against the usual service
 	@$(PYTHON) deploy/install.py --dev
 	$(BIN)/python -m benchmarks.search
+
+eval: python ## Measure answers in two languages; DATABASE_URL=postgres://… for that server
+	@$(PYTHON) deploy/install.py --dev
+	$(BIN)/python -m benchmarks.quality
+
+eval-postgres: python ## The same on SQLite and on a PostgreSQL of its own, and compare them
+	@$(PYTHON) deploy/install.py --dev
+	$(BIN)/python -m benchmarks.quality --against-postgres
+
+eval-int8: python ## Measure what quantising the embedding model costs
+	@$(PYTHON) deploy/install.py --dev
+	$(BIN)/python -m benchmarks.quantisation
 
 lint: ## Check style, types, migrations, settings and templates
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@ Every paragraph is a document, every question goes through POST /search of a kba
 with a data folder of its own: dense, lexical and hybrid side by side, each language alone and
 both in one collection. With DATABASE_URL=postgres://… in the environment it runs on that server,
 in a database that is made for it and dropped; `--against-postgres` starts a server of its own
-and compares the two. See README.md.
+and compares the two.
 """
 
 import argparse
@@ -281,7 +281,7 @@ def ask_all(client: httpx.Client, corpus: Corpus, cell: Cell) -> Values:
 
 def print_table(database: str, corpora: Sequence[Corpus], summary: Summary) -> None:
     heads = "".join(f"{name:<22}" for name in SHOWN)
-    print(f"\n{database + ' (95 % intervals)':<42}{heads}")
+    print(f"\n{database + ' (95 % intervals)':<42}{heads}".rstrip())
     for corpus in corpora:
         print(f"{corpus.title}, {len(corpus.questions)} questions")
         for cell in cells_of(corpus):
