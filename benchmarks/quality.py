@@ -127,7 +127,11 @@ def main() -> int:
                 results = measure_all(corpora, folder, folder / f"data-{number}", own)
             summaries[database] = {cell: summarise(values) for cell, values in results.items()}
             print_table(database, corpora, summaries[database])
-    checks = [check for summary in summaries.values() for check in judge(summary)]
+    checks = [
+        (is_reached, f"{database}: {text}")
+        for database, summary in summaries.items()
+        for is_reached, text in judge(summary)
+    ]
     if len(summaries) > 1:
         checks += judge_databases(*summaries.values())
     for is_reached, text in checks:
