@@ -5,8 +5,6 @@ import time
 import unicodedata
 import uuid
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as DeadlineExceeded
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from django.conf import settings
 from django.db import DatabaseError
+from numpy.typing import NDArray
 
 from retrieval import query_log
 from retrieval.embeddings import stored_embeddings
@@ -23,7 +22,6 @@ from retrieval.exceptions import (
     KnowledgeBaseError,
     SearchUnavailable,
     VectorCollectionMissing,
-    VectorStoreUnavailable,
 )
 from retrieval.factories import embedder_for, query_store, reranker
 from retrieval.filters import documents_matching
@@ -60,18 +58,13 @@ logger = logging.getLogger(__name__)
 MAX_QUERY_LENGTH = 4000  #: characters
 MAX_TOP_K = 50
 #: Candidates that each arm is asked for, at least and per wanted hit.
-DEPTH, DEPTH_PER_HIT = 50, 4
+DEPTH, DEPTH_PER_HIT = 32, 4
 #: How much deeper to look when candidates turned out to be gone from the database.
 DEEPER = 4
 #: Up to so many chunks a filter's answer is computed exactly from the stored embeddings.
 EXACT_LIMIT = 2000
-#: Seconds that embedding a question may take, on top of Chroma's own deadline.
-EMBEDDING_ALLOWANCE = 5.0
 #: Passages that the cross-encoder reads, at least and per wanted hit.
 RERANKED, RERANKED_PER_HIT = 20, 3
-
-#: The dense arm runs beside the lexical one; both spend their time outside the interpreter.
-_threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="dense")
 
 
 @dataclass(slots=True)
@@ -341,17 +334,13 @@ def ask(plan: Plan, depth: int, watch: Stopwatch) -> Arms:
     Raises SearchUnavailable if neither can.
     """
     arms = Arms()
-    future = None
+    # One after the other: with as many requests as cores, two arms at once take longer.
     if plan.settings.mode is not Mode.LEXICAL:
-        future = _begin_dense(plan, depth, watch)
-    if plan.settings.mode is not Mode.DENSE:
+        _ask_dense(plan, depth, arms, watch)
+    if plan.settings.mode is not Mode.DENSE or arms.dense_failure:
         _ask_lexical(plan, depth, arms, watch)
-        if arms.lexical_failure and future is None:
-            future = _begin_dense(plan, depth, watch)
-    if future is not None:
-        _await_dense(plan, future, arms)
-        if arms.dense_failure and plan.settings.mode is Mode.DENSE:
-            _ask_lexical(plan, depth, arms, watch)
+    if plan.settings.mode is Mode.LEXICAL and arms.lexical_failure:
+        _ask_dense(plan, depth, arms, watch)
     if arms.dense_failure and arms.lexical_failure:
         raise SearchUnavailable(
             "Neither word search nor vector search can answer right now. Try again shortly."
@@ -368,39 +357,31 @@ def _ask_lexical(plan: Plan, depth: int, arms: Arms, watch: Stopwatch) -> None:
         arms.lexical_failure = error
 
 
-Vectors = tuple[list[int], "np.ndarray[tuple[int, int], np.dtype[np.float32]]"]
-
-
-def _begin_dense(plan: Plan, depth: int, watch: Stopwatch) -> "Future[list[DenseCandidate]]":
-    exact = None if plan.within is None else _exact_vectors(plan.index, plan.within)
-    return _threads.submit(_dense, plan.query, depth, plan.index, exact, watch)
-
-
-def _await_dense(plan: Plan, future: "Future[list[DenseCandidate]]", arms: Arms) -> None:
+def _ask_dense(plan: Plan, depth: int, arms: Arms, watch: Stopwatch) -> None:
+    index = plan.index
     try:
-        try:
-            arms.dense = future.result(settings.CHROMA_QUERY_TIMEOUT + EMBEDDING_ALLOWANCE)
-        except DeadlineExceeded as error:
-            raise VectorStoreUnavailable("Vector search did not answer in time.") from error
+        with watch.stage("embed"):
+            vector = embedder_for(index.embedding_model).embed_query(plan.query)
+        with watch.stage("dense"):
+            exact = None if plan.within is None else _exact_vectors(index, plan.within)
+            if exact is None:
+                arms.dense = query_store().query(index.physical_name, vector, depth)
+            else:
+                arms.dense = _nearest(vector, exact, index.space)[:depth]
     except KnowledgeBaseError as error:
         if not (isinstance(error, VectorCollectionMissing) and _is_empty(plan.collection)):
             logger.warning("dense search failed: %s", error.message)
             arms.dense_failure = error
 
 
-def _dense(
-    query: str, depth: int, index: Index, exact: Vectors | None, watch: Stopwatch
-) -> list[DenseCandidate]:
-    """Nearest chunks of a question. Runs in a thread of its own: no database here."""
-    with watch.stage("embed"):
-        vector = embedder_for(index.embedding_model).embed_query(query)
-    with watch.stage("dense"):
-        if exact is None:
-            return query_store().query(index.physical_name, vector, depth)
-        chunk_ids, matrix = exact
-        distances = distances_to(vector, matrix, index.space)
-        order = np.argsort(distances, kind="stable")[:depth]
-        return [DenseCandidate(chunk_ids[row], float(distances[row])) for row in order]
+Vectors = tuple[list[int], NDArray[np.float32]]
+
+
+def _nearest(vector: NDArray[np.float32], exact: Vectors, space: str) -> list[DenseCandidate]:
+    chunk_ids, matrix = exact
+    distances = distances_to(vector, matrix, space)
+    order = np.argsort(distances, kind="stable")
+    return [DenseCandidate(chunk_ids[row], float(distances[row])) for row in order]
 
 
 def _exact_vectors(index: Index, within: list[int]) -> Vectors | None:

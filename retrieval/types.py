@@ -36,7 +36,7 @@ class ChunkSlice:
 def is_chunk_id(id: str) -> bool:
     """Whether a record's id in Chroma can be a chunk's: a number that databases take as a key.
     Another was written by a stranger."""
-    return id.isdecimal() and len(id) < 19
+    return id.isascii() and id.isdecimal() and len(id) < 19
 
 
 @dataclass(frozen=True, slots=True)

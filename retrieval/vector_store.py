@@ -6,6 +6,7 @@ database. Every error of the client, of httpx and of the server becomes one of o
 
 import logging
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ logger = logging.getLogger(__name__)
 #: many SQL variables" far above; smaller batches keep each request short.
 WRITE_BATCH = 500
 READ_BATCH = 5000
+
+#: Seconds for which nobody is made to wait for a server that has just let a query time out.
+PAUSE = 5.0
 
 Item = TypeVar("Item")
 
@@ -97,6 +101,14 @@ def translated_errors(name: str = "") -> Iterator[None]:
         ) from error
     except ValueError as error:
         raise VectorStoreError(f"The Chroma client refused the request: {error}") from error
+    except Exception as error:
+        # What is not in Chroma's own words, such as a proxy's 502 or 413, the client raises as
+        # a bare Exception that holds the body.
+        if type(error) is not Exception:
+            raise
+        raise VectorStoreUnavailable(
+            f"What stands before Chroma refused the request: {str(error)[:200] or 'no reason'}"
+        ) from error
 
 
 class _Client(Client):
@@ -140,6 +152,7 @@ class VectorStore:
         self._client: ClientAPI | None = None
         self._collections: dict[str, Collection] = {}
         self._lock = threading.Lock()
+        self._paused_until = 0.0
 
     def _connect(self) -> ClientAPI:
         with self._lock:
@@ -253,11 +266,22 @@ class VectorStore:
                     return found
 
     def query(self, name: str, vector: NDArray[np.float32], k: int) -> list[DenseCandidate]:
-        """The k nearest records of a vector of shape (dimension,), nearest first."""
-        with self._using(name) as collection:
-            answer = collection.query(
-                query_embeddings=vector.reshape(1, -1), n_results=k, include=["distances"]
-            )
+        """The k nearest records of a vector of shape (dimension,), nearest first.
+
+        Raises VectorStoreUnavailable at once while the server has just let another query time
+        out: searches that all wait for it would leave no thread for anything else.
+        """
+        if time.monotonic() < self._paused_until:
+            raise VectorStoreUnavailable("Chroma did not answer in time; it is asked again soon.")
+        try:
+            with self._using(name) as collection:
+                answer = collection.query(
+                    query_embeddings=vector.reshape(1, -1), n_results=k, include=["distances"]
+                )
+        except VectorStoreUnavailable as error:
+            if isinstance(error.__cause__, httpx.TimeoutException):
+                self._paused_until = time.monotonic() + PAUSE
+            raise
         ids, distances = answer["ids"][0], (answer["distances"] or [[]])[0]
         return [
             DenseCandidate(chunk_id=int(id_), distance=float(distance))

@@ -6,15 +6,20 @@ from retrieval.folders import accept_folders
 from retrieval.ingest import Outcome, accept
 from retrieval.models import Document, Revision
 from retrieval.search import search
-from retrieval.types import SearchRequest
+from retrieval.types import RetrievalSettings, SearchRequest
 from tests.conftest import index_everything
 
 pytestmark = pytest.mark.django_db
 TEXT = "# Note\n\nThe walrus is here."
 
 
+#: An answer says the same text once; here every document counts.
+EACH = RetrievalSettings(duplicate_share=2)
+
+
 def found() -> list[str]:
-    return [hit.external_id for hit in search(SearchRequest("walrus", "docs")).hits]
+    hits = search(SearchRequest("walrus", "docs", settings=EACH)).hits
+    return [hit.external_id for hit in hits]
 
 
 def take(collection, name, text=TEXT, **options):

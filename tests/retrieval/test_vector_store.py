@@ -448,3 +448,54 @@ def test_it_sends_its_token(tmp_path):
         server.server_close()
         thread.join()
     assert seen == ["Bearer s3cret"]
+
+
+def test_after_a_timeout_nobody_else_waits_for_a_while(silent_port, monkeypatch):
+    store = VectorStore(f"http://127.0.0.1:{silent_port}", timeout=0.5)
+    with pytest.raises(VectorStoreUnavailable):
+        store.query("kb-any", record(1).vector, 1)
+    began = time.monotonic()
+    with pytest.raises(VectorStoreUnavailable, match="asked again soon"):
+        store.query("kb-any", record(1).vector, 1)
+    assert time.monotonic() - began < 0.4
+    monkeypatch.setattr("retrieval.vector_store.PAUSE", 0)
+    store._paused_until = 0
+    for _ in range(2):
+        with pytest.raises(VectorStoreUnavailable, match="does not answer"):
+            store.query("kb-any", record(1).vector, 1)
+
+
+@pytest.mark.parametrize("status", [401, 413, 429, 502, 503])
+def test_the_words_of_a_proxy_are_not_an_internal_error(status):
+    """A proxy that lets the heartbeat through and refuses the rest in HTML."""
+    import http.server
+
+    class Proxy(http.server.BaseHTTPRequestHandler):
+        def answer(self, code, body):
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_GET(self):
+            if self.path.endswith("/heartbeat"):
+                self.answer(200, b'{"nanosecond heartbeat": 1}')
+            else:
+                self.answer(status, b"<html>No.</html>")
+
+        do_POST = do_GET
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        store = VectorStore(f"http://127.0.0.1:{server.server_port}", timeout=5)
+        with pytest.raises(VectorStoreUnavailable, match="stands before Chroma"):
+            store.query("kb-any", record(1).vector, 1)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
