@@ -36,7 +36,9 @@ class Command(BaseCommand):
             help="SQuAD-style .json, .csv (question,document) or .jsonl; "
             "without it, the golden set of the collection",
         )
-        parser.add_argument("--mode", choices=list(Mode), help="as the collection has it")
+        parser.add_argument(
+            "--mode", choices=[str(mode) for mode in Mode], help="as the collection has it"
+        )
         parser.add_argument("--name", default="", metavar="LABEL", help="what the run is called")
         parser.add_argument("--top-k", type=int, default=10, metavar="K", help="passages (10)")
         parser.add_argument("--sample", type=int, metavar="N", help="ask N of the questions")
