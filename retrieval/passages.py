@@ -4,6 +4,7 @@ What the database does not call live does not exist (law 2): Chroma and the word
 propose.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from django.db.models import Q
 
 from retrieval.fusion import Fused
 from retrieval.models import Chunk, Index
+from retrieval.prepared import Prepared, padded
 from retrieval.types import MetadataValue
 
 #: Characters that are compared at a time to tell whether two passages say the same.
@@ -57,6 +59,7 @@ FOUND = (
     "document__url",
     "revision__metadata",
 )
+JSON_COLUMNS = (FOUND.index("heading_path"), FOUND.index("revision__metadata"))
 
 
 @dataclass(slots=True, eq=False)
@@ -114,16 +117,29 @@ def read_back(
 
 def live_chunks(chunk_ids: Sequence[int], index: Index) -> dict[int, FoundChunk]:
     """Live chunks of an index by primary key, in one query."""
-    rows = (
+    if not chunk_ids:
+        return {}
+    found = {}
+    for row in _live_chunks.rows([index.chunking, *padded(chunk_ids)]):
+        values = list(row)
+        for place in JSON_COLUMNS:
+            values[place] = json.loads(values[place])
+        chunk = FoundChunk(*values)
+        if chunk.collection_id == index.collection_id:
+            found[chunk.pk] = chunk
+    return found
+
+
+# Without an order, and with the collection compared above: else SQLite walks through all
+# documents of the collection instead of looking up these few.
+_live_chunks = Prepared(
+    lambda values: (
         Chunk.objects.live()
-        .filter(pk__in=chunk_ids, chunking=index.chunking)
-        # Without an order, and with the collection compared here: else SQLite walks through
-        # all documents of the collection instead of looking up these few.
+        .filter(chunking=values[0], pk__in=values[1:])
         .order_by()
         .values_list(*FOUND)
     )
-    found = (FoundChunk(*row) for row in rows)
-    return {chunk.pk: chunk for chunk in found if chunk.collection_id == index.collection_id}
+)
 
 
 class _Said:

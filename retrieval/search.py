@@ -1,5 +1,6 @@
 """The one search path: playground, /search, MCP, gateway and evaluation all call `search`."""
 
+import json
 import logging
 import time
 import unicodedata
@@ -36,8 +37,9 @@ from retrieval.fusion import (
 )
 from retrieval.lexical import lexical_index, tokenize
 from retrieval.lexical.tokenizer import spans
-from retrieval.models import Chunk, Collection, Index, Search
+from retrieval.models import Chunk, Collection, EmbeddingModel, Index, Search
 from retrieval.passages import Passage, join_neighbours, read_back
+from retrieval.prepared import Prepared, instance
 from retrieval.retrieval_settings import wanted_by
 from retrieval.types import (
     DenseCandidate,
@@ -187,15 +189,49 @@ def normalise(query: str) -> str:
     return query
 
 
-def find_collection(slug: str) -> Collection:
-    collection = (
+#: What a search needs of its collection, its live index and that index's model.
+COLLECTION = ("id", "slug", "default_top_k", "retrieval_settings", "live_index_id")
+INDEX = (
+    "id",
+    "collection_id",
+    "physical_name",
+    "embedding_model_id",
+    "space",
+    "chunk_size",
+    "chunk_overlap",
+    "chunker_version",
+)
+MODEL = ("id", "name", "revision", "runtime", "dimension", "languages")
+_collection = Prepared(
+    lambda values: (
         Collection.objects.alive()
-        .select_related("live_index__embedding_model")
-        .filter(slug=slug)
-        .first()
+        .filter(slug=values[0])
+        .order_by()
+        .values_list(
+            *COLLECTION,
+            *(f"live_index__{name}" for name in INDEX),
+            *(f"live_index__embedding_model__{name}" for name in MODEL),
+        )
     )
-    if collection is None:
+)
+
+
+def find_collection(slug: str) -> Collection:
+    """A collection with its live index and that one's model. Raises CollectionNotFound."""
+    rows = _collection.rows([slug])
+    if not rows:
         raise CollectionNotFound(f"There is no collection {slug!r}.")
+    of_index = len(COLLECTION)
+    of_model = of_index + len(INDEX)
+    row = list(rows[0])
+    settings_at = COLLECTION.index("retrieval_settings")
+    row[settings_at] = json.loads(row[settings_at])
+    collection = instance(Collection, COLLECTION, row[:of_index])
+    if collection.live_index_id is not None:
+        row[-1] = json.loads(row[-1])
+        index = instance(Index, INDEX, row[of_index:of_model])
+        index.embedding_model = instance(EmbeddingModel, MODEL, row[of_model:])
+        collection.live_index = index
     return collection
 
 

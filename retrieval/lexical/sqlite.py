@@ -12,6 +12,8 @@ from retrieval.lexical.weights import BODY, HEADINGS, MAX_QUERY_TERMS, TITLE, ce
 from retrieval.types import LexicalCandidate, LexicalEntry
 
 TABLE = "retrieval_lexical"
+#: From so many chunks on, finding candidates by the rare terms first is faster.
+WORTHWHILE = 500
 ALL = ""  #: FTS5 counts over all scopes, and so do we
 
 
@@ -50,7 +52,7 @@ class SqliteLexicalIndex:
         frequencies = statistics.frequencies(ALL, terms, total, _count_terms)
         rows: list[tuple[int, float]] = []
         kept, bound = terms, 0.0
-        if total >= statistics.LARGE:
+        if total >= WORTHWHILE:
             kept, bound = essential(terms, frequencies, total, k)
         if len(kept) < len(terms):
             others = [term for term in terms if term not in kept]

@@ -18,17 +18,6 @@ from tests.isolation import free_port
 pytestmark = pytest.mark.django_db
 
 ANIMALS = "pelican walrus heron badger otter lynx marten weasel beaver falcon".split()  # noqa: SIM905
-    "pelican",
-    "walrus",
-    "heron",
-    "badger",
-    "otter",
-    "lynx",
-    "marten",
-    "weasel",
-    "beaver",
-    "falcon",
-]
 PLACES = ["harbour", "meadow", "glacier", "orchard", "canyon"]
 
 

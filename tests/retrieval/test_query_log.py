@@ -41,7 +41,9 @@ def log(settings, monkeypatch):
 
 
 def row(collection, query="What is it?"):
-    return Search(collection_id=collection.pk, query=query, channel="test", top_k=4, confidence="low")
+    return Search(
+        collection_id=collection.pk, query=query, channel="test", top_k=4, confidence="low"
+    )
 
 
 def test_every_row_is_written_once(shelf, log):
