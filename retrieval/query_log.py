@@ -20,11 +20,11 @@ from retrieval.models import Collection, Search
 logger = logging.getLogger(__name__)
 
 #: Rows in one INSERT, seconds that a row waits for others, and rows that may wait at all.
-BATCH, PATIENCE, CAPACITY = 200, 0.05, 10_000
+BATCH, PATIENCE, CAPACITY = 500, 0.2, 10_000
 #: Seconds between attempts while the database does not take them.
 RETRY = 0.5
 #: Seconds within which another process has certainly written its rows.
-SETTLED = 0.3
+SETTLED = 0.6
 
 
 class QueryLog:

@@ -62,8 +62,20 @@ class OnnxEmbedder:
         return self._embed([self._prompts[1] + text for text in texts])
 
     def embed_query(self, text: str) -> Vectors:
-        vectors: Vectors = self._embed([self._prompts[0] + text])[0]
-        return vectors
+        # Straight to the graph: sorting, padding and handing over to threads are for many.
+        encoding = self.tokenizer.encode(self._prompts[0] + text)
+        if not encoding.ids:
+            alone: Vectors = self._embed([self._prompts[0] + text])[0]
+            return alone
+        given = {
+            "input_ids": encoding.ids,
+            "attention_mask": encoding.attention_mask,
+            "token_type_ids": encoding.type_ids,
+        }
+        nothing = [0] * len(encoding.ids)
+        feed = {name: np.array([given.get(name, nothing)], dtype=np.int64) for name in self._inputs}
+        vector: Vectors = _finite(self._session.run(None, feed)[0])[0]
+        return vector
 
     def _embed(self, texts: Sequence[str]) -> Vectors:
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
@@ -71,15 +83,9 @@ class OnnxEmbedder:
         # The longest come first, so that all threads are done at about the same time.
         batches = list(batches_of([len(encoding.ids) for encoding in encodings]))[::-1]
         groups = [[encodings[row] for row in rows] for rows in batches]
-        # A question is not worth another thread.
-        results = (
-            self._threads.map(self._run, groups) if len(groups) > 1 else map(self._run, groups)
-        )
-        for rows, result in zip(batches, results, strict=True):
+        for rows, result in zip(batches, self._threads.map(self._run, groups), strict=True):
             vectors[rows] = result
-        if not np.isfinite(vectors).all():
-            raise EmbeddingError("The embedding model returned numbers that are not finite.")
-        return vectors
+        return _finite(vectors)
 
     def _run(self, encodings: Sequence[Encoding]) -> Vectors:
         """Vectors of a few texts, the longest of them last."""
@@ -93,6 +99,12 @@ class OnnxEmbedder:
                 feed["token_type_ids"][line, :length] = encoding.type_ids
         vectors: Vectors = self._session.run(None, feed)[0]
         return vectors
+
+
+def _finite(vectors: Vectors) -> Vectors:
+    if not np.isfinite(vectors).all():
+        raise EmbeddingError("The embedding model returned numbers that are not finite.")
+    return vectors
 
 
 def batches_of(lengths: Sequence[int]) -> Iterator[list[int]]:
