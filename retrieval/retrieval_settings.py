@@ -11,6 +11,7 @@ Only what differs from the defaults is stored:
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from functools import lru_cache
@@ -20,6 +21,8 @@ import jsonschema
 
 from retrieval.exceptions import InvalidRequest
 from retrieval.types import Mode, RetrievalSettings, Script, SearchRequest, Thresholds
+
+logger = logging.getLogger(__name__)
 
 MAX_CONTEXT = 10
 #: What a score was made of; thresholds differ between them.
@@ -110,7 +113,7 @@ def wanted_by(request: SearchRequest, stored: Mapping[str, Any]) -> RetrievalSet
 
     Raises InvalidRequest if the request asks for what does not exist.
     """
-    wanted = request.settings or parse(stored)
+    wanted = request.settings or _stored(stored)
     if request.mode is not None:
         try:
             wanted = replace(wanted, mode=Mode(request.mode))
@@ -126,3 +129,12 @@ def wanted_by(request: SearchRequest, stored: Mapping[str, Any]) -> RetrievalSet
             raise InvalidRequest(f"context must lie between 0 and {MAX_CONTEXT}.")
         wanted = replace(wanted, context=request.context)
     return wanted
+
+
+def _stored(stored: Mapping[str, Any]) -> RetrievalSettings:
+    """A collection's settings. What somebody wrote past the form must not stop its searches."""
+    try:
+        return parse(stored)
+    except InvalidRequest as error:
+        logger.warning("%s The defaults are used instead.", error.message)
+        return RetrievalSettings()

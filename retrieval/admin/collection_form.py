@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from retrieval.exceptions import KnowledgeBaseError
 from retrieval.front_matter import check_schema
 from retrieval.models import Collection
+from retrieval.retrieval_settings import parse
 
 EXAMPLE = """{
   "type": "object",
@@ -49,6 +50,15 @@ class CollectionForm(forms.ModelForm[Collection]):
         model = Collection
         fields = "__all__"  # noqa: DJ007 - the admin's fieldsets choose
         field_classes = {"retrieval_settings": ObjectField, "front_matter_schema": ObjectField}
+
+    def clean_retrieval_settings(self) -> dict[str, Any]:
+        stored: dict[str, Any] = self.cleaned_data["retrieval_settings"]
+        try:
+            parse(stored)
+        except KnowledgeBaseError as error:
+            text = _("These settings cannot be used. %(error)s")
+            raise ValidationError(text % {"error": error.message}, code="no_settings") from error
+        return stored
 
     def clean_front_matter_schema(self) -> dict[str, Any]:
         schema: dict[str, Any] = self.cleaned_data["front_matter_schema"]

@@ -47,7 +47,10 @@ class Collection(models.Model):
         _("retrieval settings"),
         default=dict,
         blank=True,
-        help_text=_("What differs from the defaults: weights, thresholds."),
+        help_text=_(
+            "What differs from the defaults, as JSON: mode, min_score, context, "
+            "duplicate_share, rerank, dense_weight, thresholds."
+        ),
     )
     front_matter_schema = models.JSONField(_("front matter schema"), default=dict, blank=True)
 

@@ -50,6 +50,29 @@ def test_what_is_no_schema_is_said_at_the_field(
     assert collection.front_matter_schema == {}
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"mode": "psychic"}', "retrieval_settings.mode"),
+        ('{"min_score": 7}', "retrieval_settings.min_score"),
+        ('{"colour": "red"}', "colour"),
+    ],
+)
+def test_settings_that_no_search_could_use_are_refused(
+    page: Client, collection: Collection, text: str, said: str
+) -> None:
+    response = page.post(url("change", collection), form_data(retrieval_settings=text))
+    assert said in str(response.context["adminform"].form.errors["retrieval_settings"])
+    collection.refresh_from_db()
+    assert collection.retrieval_settings == {}
+
+
+def test_search_settings_are_kept(page: Client, collection: Collection) -> None:
+    page.post(url("change", collection), form_data(retrieval_settings='{"context": 1}'))
+    collection.refresh_from_db()
+    assert collection.retrieval_settings == {"context": 1}
+
+
 def test_empty_fields_are_empty_objects(page: Client, collection: Collection) -> None:
     page.post(url("change", collection), form_data())
     collection.refresh_from_db()

@@ -52,6 +52,50 @@ def test_the_search_is_logged_under_its_query_id(pages, call):
     assert (row.query, row.channel) == (QUESTION["query"], "plugin")
 
 
+def test_an_explanation_comes_only_when_it_is_asked_for(pages, call):
+    body = call("/search", {**QUESTION, "explain": True}).json()
+    assert set(body["timings"]) >= {"embed", "dense", "lexical", "read", "total"}
+    best = body["results"][0]
+    why = best["explanation"]
+    assert why["space"] == "cosine"
+    assert (why["dense_rank"], why["lexical_rank"]) == (1, 1)
+    assert why["matched_terms"] == ["list", "all", "running", "containers"]
+    assert [best["text"][start:end] for start, end in why["matches"]] == [
+        "List", "all", "running", "containers",
+    ]  # fmt: skip
+    plain = call("/search", QUESTION).json()
+    assert "timings" not in plain
+    assert "explanation" not in plain["results"][0]
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "dense", "lexical"])
+def test_every_mode_answers(pages, call, mode):
+    assert results(call("/search", {**QUESTION, "mode": mode}))[0]["external_id"] == "docker.md"
+
+
+def test_min_score_and_context_are_passed_on(pages, call):
+    answered = results(call("/search", {**QUESTION, "context": 2}))
+    assert results(call("/search", {**QUESTION, "min_score": 1})) == []
+    best = answered[0]["score"]
+    assert len(results(call("/search", {**QUESTION, "min_score": best}))) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"mode": "psychic"}, "mode"),
+        ({"min_score": 1.5}, "min_score"),
+        ({"min_score": "high"}, "min_score"),
+        ({"context": 11}, "context"),
+        ({"context": -1}, "context"),
+        ({"explain": "perhaps"}, "explain"),
+    ],
+)
+def test_a_wrong_search_option_is_refused_by_name(pages, call, body, field):
+    error = error_of(call("/search", {**QUESTION, **body}), 400)
+    assert field in json.dumps(error)
+
+
 def test_chinese_is_answered_in_chinese_letters(pages, call):
     response = call("/search", {"query": "解压归档"})
     assert results(response)[0]["external_id"] == "zh/tar.md"

@@ -217,3 +217,9 @@ def test_settings_survive_their_json():
     }
     assert parse(stored) == settings
     assert as_json(RetrievalSettings()) == {}
+
+
+def test_settings_written_past_the_form_do_not_stop_searches(tools, collection):
+    collection.retrieval_settings = {"mode": "psychic"}
+    collection.save()
+    assert ask("chown").hits[0].external_id == "chown.md"

@@ -16,9 +16,13 @@ def keys():
 
 
 @pytest.fixture
-def by_name():
-    built = []
+def built():
+    """How many values each SQL was built for."""
+    return []
 
+
+@pytest.fixture
+def by_name(built):
     def build(values):
         built.append(len(values))
         return (
@@ -27,25 +31,23 @@ def by_name():
             .values_list("pk", "name")
         )
 
-    query = Prepared(build)
-    query.built = built
-    return query
+    return Prepared(build)
 
 
-def test_it_answers_with_the_values_of_the_call(keys, by_name):
+def test_it_answers_with_the_values_of_the_call(keys, by_name, built):
     pks = [key.pk for key in keys]
     assert by_name.rows(["key 3", *pks[:4]]) == [(pks[3], "key 3")]
     assert by_name.rows(["key 1", *pks[:4]]) == [(pks[1], "key 1")]
     assert by_name.rows(["key 8", *pks[:4]]) == []
-    assert by_name.built == [5]
+    assert built == [5]
 
 
-def test_another_number_of_values_is_built_once_more(keys, by_name):
+def test_another_number_of_values_is_built_once_more(keys, by_name, built):
     pks = [key.pk for key in keys]
     by_name.rows(["key 3", *pks[:2]])
     by_name.rows(["key 3", *pks[:3]])
     by_name.rows(["key 3", *pks[1:3]])
-    assert by_name.built == [3, 4]
+    assert built == [3, 4]
 
 
 def test_no_value_becomes_sql(keys, by_name):
