@@ -29,6 +29,8 @@ QUESTIONS = {
     "清空终端屏幕": ["pages.zh/common/clear.md"],
     "列出所有 PCI 设备": ["pages.zh/linux/lspci.md"],
     "如何终止一个进程": ["pages.zh/common/kill.md"],
+    "docker 容器 列表": ["pages.zh/common/docker-container-run.md", "pages.zh/common/docker-ps.md"],
+    "tar 解压 --strip-components": ["pages.zh/osx/gtar.md"],
 }  # fmt: skip
 
 
