@@ -54,6 +54,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         (
             _("Use"),
             [
+                item(request, _("Playground"), "science", "playground", "retrieval.view_document"),
                 model_item(request, _("Searches"), "manage_search", "search"),
                 model_item(request, _("Feedback"), "thumbs_up_down", "feedback"),
                 model_item(request, _("API keys"), "key", "apikey"),

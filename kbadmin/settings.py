@@ -134,7 +134,7 @@ SECRET_KEY = read_secret_key()
 def read_database() -> dict[str, Any]:
     url: str = read("str", "DATABASE_URL", f"sqlite:///{DATA_DIR / 'kbadmin.sqlite3'}")
     try:
-        config = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
+        config = dict(dj_database_url.parse(url, conn_max_age=60))
     except ValueError as error:
         raise ImproperlyConfigured(
             "DATABASE_URL: give sqlite:////absolute/path or postgres://user:password@host:5432/name"
@@ -151,7 +151,10 @@ def read_database() -> dict[str, Any]:
                 "PRAGMA mmap_size=134217728; PRAGMA cache_size=-32000;"
             ),
         }
-    elif not engine.endswith("postgresql"):
+    elif engine.endswith("postgresql"):
+        # A server may have closed a connection meanwhile; a file does not.
+        config["CONN_HEALTH_CHECKS"] = True
+    else:
         raise ImproperlyConfigured(
             "DATABASE_URL: only sqlite and postgres are supported, because lexical search "
             "uses their full-text indexes"

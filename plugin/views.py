@@ -58,10 +58,10 @@ class SearchView(APIView):
                 explain=wanted.get("explain", False),
             )
         )
-        return Response(as_answer(answer))
+        return Response(as_answer(answer, explain=wanted.get("explain", False)))
 
 
-def as_answer(answer: SearchResponse) -> dict[str, Any]:
+def as_answer(answer: SearchResponse, *, explain: bool = False) -> dict[str, Any]:
     rendered: dict[str, Any] = {
         "query_id": answer.query_id,
         "results": [as_result(hit) for hit in answer.hits],
@@ -69,7 +69,7 @@ def as_answer(answer: SearchResponse) -> dict[str, Any]:
         "degraded": bool(answer.degraded),
         "degraded_reason": answer.degraded,
     }
-    if any(hit.explanation for hit in answer.hits):
+    if explain:
         rendered["timings"] = answer.timings
     return rendered
 

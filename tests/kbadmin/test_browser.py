@@ -118,6 +118,8 @@ def test_no_page_complains(tab: Page, live_server: Any, add: Callable[..., Docum
     for path in (
         "/admin/",
         "/admin/upload/",
+        "/admin/playground/",
+        "/admin/playground/?q=refunds&a-mode=lexical&compare=1&b-mode=lexical",
         "/admin/retrieval/document/",
         f"/admin/retrieval/document/{document.pk}/change/",
         f"/admin/retrieval/document/{document.pk}/compare/",
@@ -208,3 +210,22 @@ def test_a_reindex_is_started_and_watched(
     expect(tab.get_by_role("button", name="Roll back")).to_be_visible()
     expect(bar).to_have_count(0)
     expect(tab.locator("[name=title]")).to_have_value("Half written")
+
+
+def test_a_question_is_asked_without_leaving_the_page(
+    tab: Page, live_server: Any, add: Callable[..., Document]
+) -> None:
+    add()
+    tab.goto(f"{live_server.url}/admin/playground/")
+    tab.get_by_text("Settings", exact=True).click()
+    tab.get_by_label("Search by").select_option("lexical")
+    tab.get_by_role("searchbox").fill("refunds")
+    tab.get_by_role("button", name="Search").click()
+    tab.wait_for_url("**q=refunds**")
+    expect(tab.locator("main, body").first).to_contain_text("Nothing was found")
+    expect(tab.get_by_label("Search by")).to_be_visible()
+    tab.get_by_role("button", name="Compare with other settings").click()
+    tab.wait_for_url("**compare=1**")
+    expect(tab.get_by_label("Search by")).to_have_count(2)
+    tab.get_by_role("link", name="Stop comparing").click()
+    expect(tab.get_by_label("Search by")).to_have_count(1)

@@ -63,6 +63,8 @@ def test_an_explanation_comes_only_when_it_is_asked_for(pages, call):
     assert [best["text"][start:end] for start, end in why["matches"]] == [
         "List", "all", "running", "containers",
     ]  # fmt: skip
+    nothing = call("/search", {**QUESTION, "explain": True, "min_score": 1}).json()
+    assert "total" in nothing["timings"]
     plain = call("/search", QUESTION).json()
     assert "timings" not in plain
     assert "explanation" not in plain["results"][0]
