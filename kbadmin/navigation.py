@@ -63,6 +63,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         (
             _("System"),
             [
+                item(request, _("Status"), "monitor_heart", "status", "retrieval.view_index"),
                 model_item(request, _("Workers"), "conveyor_belt", "worker"),
                 model_item(request, _("Embedding models"), "hub", "embeddingmodel"),
                 model_item(request, _("Indexes"), "database", "index"),

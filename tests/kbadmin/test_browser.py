@@ -119,6 +119,7 @@ def test_no_page_complains(tab: Page, live_server: Any, add: Callable[..., Docum
         "/admin/",
         "/admin/upload/",
         "/admin/playground/",
+        "/admin/status/",
         "/admin/playground/?q=refunds&a-mode=lexical&compare=1&b-mode=lexical",
         "/admin/retrieval/document/",
         f"/admin/retrieval/document/{document.pk}/change/",
