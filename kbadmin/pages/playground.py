@@ -22,6 +22,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from retrieval.exceptions import KnowledgeBaseError
+from retrieval.feedback import Vote, record
 from retrieval.models import Collection, Document, Index, Judgment, Search
 from retrieval.retrieval_settings import MAX_CONTEXT, as_json, parse
 from retrieval.search import MAX_QUERY_LENGTH, MAX_TOP_K, search
@@ -219,7 +220,9 @@ def page(request: HttpRequest) -> HttpResponse:
     if not request.user.has_perm("retrieval.view_document"):
         raise PermissionDenied
     if request.method == "POST":
-        return save(request) if "save" in request.POST else judge(request)
+        if "save" in request.POST:
+            return save(request)
+        return vote(request) if "vote" in request.POST else judge(request)
     return show(request)
 
 
@@ -234,6 +237,7 @@ def show(request: HttpRequest) -> HttpResponse:
         "collection": collection,
         "may_save": request.user.has_perm("retrieval.change_collection"),
         "may_judge": request.user.has_perm("retrieval.add_judgment"),
+        "may_vote": request.user.has_perm("retrieval.add_feedback"),
     }
     if collection is None:
         return TemplateResponse(request, "kbadmin/playground.html", context)
@@ -376,6 +380,27 @@ def judge(request: HttpRequest) -> HttpResponse:
         judgment.delete()
         text = _("%(document)s is no longer noted as a right answer.")
     messages.success(request, text % {"document": document.title})
+    return redirect(_back(request))
+
+
+def vote(request: HttpRequest) -> HttpResponse:
+    """Say of the answer that is shown whether it helped; it joins the queue for review."""
+    if not request.user.has_perm("retrieval.add_feedback"):
+        raise PermissionDenied
+    try:
+        record(
+            Vote(
+                query_id=request.POST.get("query_id", ""),
+                rating=1 if request.POST["vote"] == "up" else -1,
+                comment=request.POST.get("comment", "")[:LONGEST_QUOTE],
+                voter=f"{CHANNEL}:{request.user.get_username()}",
+                channel=CHANNEL,
+            )
+        )
+    except KnowledgeBaseError as error:
+        messages.error(request, error.message)
+    else:
+        messages.success(request, _("Your feedback is in the queue."))
     return redirect(_back(request))
 
 

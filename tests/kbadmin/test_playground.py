@@ -176,6 +176,24 @@ def test_a_right_answer_joins_the_golden_set_and_leaves_it(
     assert not Judgment.objects.exists()
 
 
+@pytest.mark.parametrize(("vote", "rating"), [("up", 1), ("down", -1)])
+def test_an_answer_can_be_voted_on(
+    handbook: Collection, page: Client, vote: str, rating: int
+) -> None:
+    response = page.get(URL, {"q": "list running containers"})
+    query_id = response.context["sides"][0].answer.query_id
+    page.post(URL, {"vote": vote, "query_id": query_id})
+    feedback = Feedback.objects.get()
+    assert (feedback.rating, feedback.channel) == (rating, "playground")
+    assert feedback.question == "list running containers"
+
+
+def test_a_vote_on_nothing_is_refused_in_words(handbook: Collection, page: Client) -> None:
+    response = page.post(URL, {"vote": "up", "query_id": "x"}, follow=True)
+    assert "No search has the query_id" in response.content.decode()
+    assert not Feedback.objects.exists()
+
+
 def test_a_document_that_is_gone_cannot_be_right(handbook: Collection, page: Client) -> None:
     for right in ("", "x", "999999"):
         page.post(URL, {"collection": "docs", "q": "what runs?", "right": right})
@@ -206,7 +224,7 @@ def test_only_those_who_may_look_may_ask(handbook: Collection, client: Client) -
     html = client.get(URL, {"q": "files", "a-mode": "lexical"}).content.decode()
     assert "Save as default" not in html
     assert "Mark as right answer" not in html
-    for data in ({"save": "1"}, {"right": "1"}):
+    for data in ({"save": "1"}, {"right": "1"}, {"vote": "up"}):
         assert client.post(URL, {"collection": "docs", "q": "x", **data}).status_code == 403
 
 
