@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import cache
 
 import pytest
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
@@ -14,7 +14,7 @@ from retrieval import chunking, embedding, indexing
 from retrieval.embedding.onnx_runtime import OnnxEmbedder
 from retrieval.models import Chunk, Collection, Revision
 from retrieval.vector_store import VectorStore
-from tests.isolation import CHROMA_PORT, DATA_DIR
+from tests.isolation import CHROMA_PORT, DATA_DIR, free_port
 
 set_hypothesis_home_dir(DATA_DIR / "hypothesis")
 settings.register_profile(
@@ -94,3 +94,21 @@ def make_due() -> None:
     Revision.objects.filter(not_before__isnull=False).update(
         not_before=timezone.now() - timedelta(seconds=1)
     )
+
+
+@pytest.fixture
+def no_chroma(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chroma is away: nobody listens where searches ask it."""
+    store = VectorStore(f"http://127.0.0.1:{free_port()}", timeout=1)
+    monkeypatch.setattr("retrieval.search.query_store", lambda: store)
+
+
+@pytest.fixture
+def no_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The word index of searches is broken."""
+
+    class Broken:
+        def search(self, *args: object, **kwargs: object) -> None:
+            raise DatabaseError("malformed index")
+
+    monkeypatch.setattr("retrieval.search.lexical_index", Broken)

@@ -1,7 +1,6 @@
 """Modes, thresholds and explanations of a search, and a collection's own settings."""
 
 import pytest
-from django.db import DatabaseError
 
 from retrieval import search as module
 from retrieval.exceptions import InvalidRequest, SearchUnavailable
@@ -10,8 +9,6 @@ from retrieval.models import Index
 from retrieval.retrieval_settings import as_json, parse
 from retrieval.search import search
 from retrieval.types import Mode, RetrievalSettings, Script, SearchRequest, Thresholds
-from retrieval.vector_store import VectorStore
-from tests.isolation import free_port
 
 pytestmark = pytest.mark.django_db
 
@@ -27,21 +24,6 @@ PAGES = {
 def tools(add):
     for name, text in PAGES.items():
         add(name, text, index=name == list(PAGES)[-1])
-
-
-@pytest.fixture
-def no_chroma(monkeypatch):
-    store = VectorStore(f"http://127.0.0.1:{free_port()}", timeout=1)
-    monkeypatch.setattr(module, "query_store", lambda: store)
-
-
-@pytest.fixture
-def no_words(monkeypatch):
-    class Broken:
-        def search(self, *args, **kwargs):
-            raise DatabaseError("malformed index")
-
-    monkeypatch.setattr(module, "lexical_index", Broken)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import uuid
 
 import numpy as np
 import pytest
-from django.db import DatabaseError, connection
+from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from retrieval import factories
@@ -19,8 +19,6 @@ from retrieval.fusion import distances_to
 from retrieval.models import Chunk, Document, Embedding, Index, Search
 from retrieval.search import MAX_QUERY_LENGTH, MAX_TOP_K, normalise, search
 from retrieval.types import SearchRequest
-from retrieval.vector_store import VectorStore
-from tests.isolation import free_port
 
 pytestmark = pytest.mark.django_db
 
@@ -49,22 +47,6 @@ def many(add, collection):
         page = f"---\nlang: {lang}\nnumber: {number}\n---\n# Backup {number}\n\n{text}\n"
         add(f"{number:02}.md", page, index=number == 39)
     return collection
-
-
-@pytest.fixture
-def no_chroma(monkeypatch):
-    """Chroma is away: nobody listens where it should be."""
-    store = VectorStore(f"http://127.0.0.1:{free_port()}", timeout=1)
-    monkeypatch.setattr(module, "query_store", lambda: store)
-
-
-@pytest.fixture
-def no_words(monkeypatch):
-    class Broken:
-        def search(self, *args, **kwargs):
-            raise DatabaseError("malformed index")
-
-    monkeypatch.setattr(module, "lexical_index", Broken)
 
 
 def ask(query, **options):
