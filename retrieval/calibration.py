@@ -20,9 +20,10 @@ from retrieval.chunking import without_markup
 from retrieval.exceptions import InvalidRequest, SearchUnavailable
 from retrieval.fusion import declared_weight, fuse, script_of
 from retrieval.lexical import tokenize
+from retrieval.lookup import find_collection, live_index
 from retrieval.models import Chunk, Collection, Document, Judgment
 from retrieval.retrieval_settings import parse
-from retrieval.search import Arms, Plan, Stopwatch, ask, find_collection, live_index, normalise
+from retrieval.search import Arms, Plan, Stopwatch, ask, normalise
 from retrieval.types import Mode, RetrievalSettings, Script, Thresholds
 
 #: Weights of the dense arm that are tried.

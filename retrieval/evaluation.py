@@ -15,8 +15,9 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.db import transaction
 
-from retrieval.exceptions import InvalidQuestions, InvalidRequest, SearchUnavailable
+from retrieval.exceptions import InvalidQuestions, InvalidRequest
 from retrieval.hashing import text_hash
+from retrieval.lookup import find_collection, index_of
 from retrieval.metrics import Interval, measure, paired_difference, summarise
 from retrieval.models import (
     Collection,
@@ -29,7 +30,7 @@ from retrieval.models import (
 )
 from retrieval.questions import Question, QuestionSet, load_questions, normalised
 from retrieval.retrieval_settings import wanted_by
-from retrieval.search import MAX_QUERY_LENGTH, find_collection, search
+from retrieval.search import MAX_QUERY_LENGTH, search
 from retrieval.types import RetrievalSettings, SearchRequest, SearchResponse
 
 __all__ = [
@@ -169,7 +170,7 @@ def run(
     began = time.monotonic()
     collection = find_collection(collection.slug)
     # One index for the whole run, even if another one is switched to meanwhile.
-    index = _index(collection, index_id)
+    index = index_of(collection, index_id)
     request = SearchRequest(
         query="",
         collection=collection.slug,
@@ -213,20 +214,6 @@ def run(
             answer.run = stored
         EvaluationAnswer.objects.bulk_create(answers, batch_size=500)
     return stored
-
-
-def _index(collection: Collection, index_id: int | None) -> Index:
-    wanted = collection.live_index_id if index_id is None else index_id
-    if wanted is None:
-        raise SearchUnavailable(f"The collection {collection.slug} has no index yet.")
-    index = (
-        Index.objects.select_related("embedding_model")
-        .filter(collection=collection, pk=wanted)
-        .first()
-    )
-    if index is None:
-        raise InvalidRequest(f"{collection.slug} has no index {wanted}.")
-    return index
 
 
 def _usable(collection: Collection, questions: QuestionSet) -> Resolved:

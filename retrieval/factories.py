@@ -16,7 +16,7 @@ from retrieval.models import EmbeddingModel, Index
 
 if TYPE_CHECKING:
     from retrieval.chunking import Chunker
-    from retrieval.embedding import Embedder, Reranker
+    from retrieval.embedding import Bundle, Embedder, Reranker
     from retrieval.vector_store import VectorStore
 
 _embedders: dict[int, "Embedder"] = {}
@@ -44,6 +44,15 @@ def query_store() -> "VectorStore":
     )
 
 
+def bundle_of(model: EmbeddingModel) -> "Bundle | None":
+    """What was prepared on this machine of a model row, in its revision and runtime."""
+    from retrieval import embedding
+
+    bundle = embedding.find(settings.MODEL_DIR, model.name)
+    same = bundle and (bundle.revision, bundle.runtime) == (model.revision, model.runtime)
+    return bundle if same else None
+
+
 def embedder_for(model: EmbeddingModel) -> "Embedder":
     """The embedder of a model row.
 
@@ -56,11 +65,8 @@ def embedder_for(model: EmbeddingModel) -> "Embedder":
 
     with _loading:
         if model.pk not in _embedders:
-            bundle = embedding.find(settings.MODEL_DIR, model.name)
-            if bundle is None or (bundle.revision, bundle.runtime) != (
-                model.revision,
-                model.runtime,
-            ):
+            bundle = bundle_of(model)
+            if bundle is None:
                 raise ModelNotReady(
                     f"The embedding model {model.name} is not prepared in {settings.MODEL_DIR}. "
                     f"Run: manage.py prepare_model --model {model.name}"

@@ -71,7 +71,7 @@ def accept(
     said on the revision's row.
     """
     with transaction.atomic():
-        accepted = accept_locked(
+        accepted = _accept_locked(
             collection, external_id, filename, data, origin, source, url, options or {}, set()
         )
         if accepted.outcome != Outcome.UNCHANGED:
@@ -79,7 +79,7 @@ def accept(
     return accepted
 
 
-def accept_locked(
+def _accept_locked(
     collection: Collection,
     external_id: str,
     filename: str,
@@ -90,7 +90,7 @@ def accept_locked(
     options: dict[str, Any],
     doomed: set[int],
 ) -> Accepted:
-    """`accept` for callers that hold the transaction and notify the worker themselves.
+    """`accept` in a transaction of the caller, who notifies the worker.
 
     A document in `doomed` is about to be deleted: nothing is a duplicate of it.
     """
@@ -99,7 +99,7 @@ def accept_locked(
             f"{filename} has {len(data):,} bytes; at most {settings.MAX_FILE_SIZE:,} are taken. "
             "Split it, or raise KBADMIN_MAX_FILE_SIZE."
         )
-    external_id, filename = storable(external_id)[:500], storable(filename)
+    external_id = storable(external_id)[:500]
     document, is_new = Document.objects.select_for_update(of=("self",)).get_or_create(
         collection=collection,
         external_id=external_id,
@@ -120,14 +120,8 @@ def accept_locked(
     was_alive = not is_new and document.deleted_at is None
     if not is_new:
         Revision.objects.filter(document=document).unfinished().supersede(timezone.now())
-    revision = Revision(
-        document=document,
-        number=latest.number + 1 if latest else 1,
-        filename=PurePosixPath(filename).name[:500],
-        size=len(data),
-        content_hash=digest,
-        options=options,
-    )
+    number = latest.number + 1 if latest else 1
+    revision = _new_revision(document, number, filename, data, digest, options)
     # A document that is searched already keeps its place, whatever its new version equals.
     twin = None
     if not (options.get("keep_duplicate") or document.live_revision_id):
@@ -214,14 +208,7 @@ def _accept_batch(
     twins = {} if options.get("keep_duplicate") else _twins(collection.pk, digests, doomed)
     revisions = []
     for (number, file), document, digest in zip(fresh.items(), documents, digests, strict=True):
-        revision = Revision(
-            document=document,
-            number=1,
-            filename=PurePosixPath(storable(file.filename)).name[:500],
-            size=len(file.data),
-            content_hash=digest,
-            options=options,
-        )
+        revision = _new_revision(document, 1, file.filename, file.data, digest, options)
         results[number] = Outcome.ADDED
         if digest in twins:
             revision.mark_duplicate_of(twins[digest])
@@ -238,6 +225,24 @@ def _accept_batch(
     return results
 
 
+def _new_revision(
+    document: Document,
+    number: int,
+    filename: str,
+    data: bytes,
+    digest: str,
+    options: dict[str, Any],
+) -> Revision:
+    return Revision(
+        document=document,
+        number=number,
+        filename=PurePosixPath(storable(filename)).name[:500],
+        size=len(data),
+        content_hash=digest,
+        options=options,
+    )
+
+
 def _accept_one(
     collection: Collection,
     file: SourceFile,
@@ -246,7 +251,7 @@ def _accept_one(
     doomed: set[int],
 ) -> Outcome | FileTooLarge:
     try:
-        return accept_locked(
+        return _accept_locked(
             collection,
             file.external_id,
             file.filename,

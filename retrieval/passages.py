@@ -70,6 +70,8 @@ class Passage:
     chunk: FoundChunk
     #: in the order of the document; the chunk itself among them
     parts: list[Part]
+    #: in [0, 1], rounded as it is shown: what was shown can be asked for as min_score
+    score: float
 
     @property
     def text(self) -> str:
@@ -109,7 +111,7 @@ def read_back(
                 if any(text.nearly_equals(other, duplicate_share) for other in said):
                     continue
                 said.append(text)
-            passages.append(Passage(item, chunk, [chunk]))
+            passages.append(Passage(item, chunk, [chunk], round(item.score, 4)))
             if len(passages) == limit:
                 return passages
     return passages

@@ -113,7 +113,7 @@ def wanted_by(request: SearchRequest, stored: Mapping[str, Any]) -> RetrievalSet
 
     Raises InvalidRequest if the request asks for what does not exist.
     """
-    wanted = request.settings or _stored(stored)
+    wanted = request.settings or parse_stored(stored)
     if request.mode is not None:
         try:
             wanted = replace(wanted, mode=Mode(request.mode))
@@ -131,7 +131,7 @@ def wanted_by(request: SearchRequest, stored: Mapping[str, Any]) -> RetrievalSet
     return wanted
 
 
-def _stored(stored: Mapping[str, Any]) -> RetrievalSettings:
+def parse_stored(stored: Mapping[str, Any]) -> RetrievalSettings:
     """A collection's settings. What somebody wrote past the form must not stop its searches."""
     try:
         return parse(stored)

@@ -1,6 +1,5 @@
 """The one search path: playground, /search, MCP, gateway and evaluation all call `search`."""
 
-import json
 import logging
 import time
 import unicodedata
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 from retrieval import query_log
 from retrieval.embeddings import stored_embeddings
 from retrieval.exceptions import (
-    CollectionNotFound,
     InvalidRequest,
     KnowledgeBaseError,
     SearchUnavailable,
@@ -37,9 +35,9 @@ from retrieval.fusion import (
 )
 from retrieval.lexical import lexical_index, tokenize
 from retrieval.lexical.tokenizer import spans
-from retrieval.models import Chunk, Collection, EmbeddingModel, Index, Search
+from retrieval.lookup import find_collection, index_of
+from retrieval.models import Chunk, Collection, Index, Search
 from retrieval.passages import Passage, join_neighbours, read_back
-from retrieval.prepared import Prepared, instance
 from retrieval.retrieval_settings import wanted_by
 from retrieval.types import (
     DenseCandidate,
@@ -115,7 +113,6 @@ class Ranking:
     arms: Arms
     dense_weight: float
     made_of: str  #: hybrid, dense, lexical or reranked
-    scores: list[float]
     rerank_failure: KnowledgeBaseError | None = None
 
     @property
@@ -167,7 +164,7 @@ def _plan(request: SearchRequest) -> Plan:
     return Plan(
         query=query,
         collection=collection,
-        index=_index(collection, request.index_id),
+        index=index_of(collection, request.index_id),
         settings=wanted_by(request, collection.retrieval_settings),
         top_k=top_k,
         within=documents_matching(collection.pk, request.filter) if request.filter else None,
@@ -189,74 +186,6 @@ def normalise(query: str) -> str:
     return query
 
 
-#: What a search needs of its collection, its live index and that index's model.
-COLLECTION = ("id", "slug", "default_top_k", "retrieval_settings", "live_index_id")
-INDEX = (
-    "id",
-    "collection_id",
-    "physical_name",
-    "embedding_model_id",
-    "space",
-    "chunk_size",
-    "chunk_overlap",
-    "chunker_version",
-)
-MODEL = ("id", "name", "revision", "runtime", "dimension", "languages")
-_collection = Prepared(
-    lambda values: (
-        Collection.objects.alive()
-        .filter(slug=values[0])
-        .order_by()
-        .values_list(
-            *COLLECTION,
-            *(f"live_index__{name}" for name in INDEX),
-            *(f"live_index__embedding_model__{name}" for name in MODEL),
-        )
-    )
-)
-
-
-def find_collection(slug: str) -> Collection:
-    """A collection with its live index and that one's model. Raises CollectionNotFound."""
-    rows = _collection.rows([slug])
-    if not rows:
-        raise CollectionNotFound(f"There is no collection {slug!r}.")
-    of_index = len(COLLECTION)
-    of_model = of_index + len(INDEX)
-    row = list(rows[0])
-    settings_at = COLLECTION.index("retrieval_settings")
-    row[settings_at] = json.loads(row[settings_at])
-    collection = instance(Collection, COLLECTION, row[:of_index])
-    if collection.live_index_id is not None:
-        row[-1] = json.loads(row[-1])
-        index = instance(Index, INDEX, row[of_index:of_model])
-        index.embedding_model = instance(EmbeddingModel, MODEL, row[of_model:])
-        collection.live_index = index
-    return collection
-
-
-def live_index(collection: Collection) -> Index:
-    """Raises SearchUnavailable if the collection was given none yet."""
-    if collection.live_index is None:
-        raise SearchUnavailable(f"The collection {collection.slug} has no index yet.")
-    return collection.live_index
-
-
-def _index(collection: Collection, index_id: int | None) -> Index:
-    """The live index, or another one that is complete."""
-    index: Index | None = None
-    if index_id is not None:
-        complete = [Index.State.LIVE, Index.State.READY, Index.State.RETIRED]
-        index = (
-            Index.objects.filter(collection=collection, state__in=complete, pk=index_id)
-            .select_related("embedding_model")
-            .first()
-        )
-        if index is None:
-            raise InvalidRequest(f"{collection.slug} has no complete index {index_id}.")
-    return index or live_index(collection)
-
-
 # --- Ranking ------------------------------------------------------------------------------
 
 
@@ -270,37 +199,26 @@ def _rank(plan: Plan, watch: Stopwatch) -> Ranking:
         wanted = plan.top_k * 2
     passages, arms, share = _candidates(plan, wanted, watch)
     made_of = "hybrid" if 0 < share < 1 else "dense" if share else "lexical"
-    scores = [passage.found.score for passage in passages]
     if cross_encoder is not None and passages:
         try:
             with watch.stage("rerank"):
                 scores = cross_encoder.scores(plan.query, [_read(passage) for passage in passages])
             made_of = "reranked"
-            order = sorted(range(len(scores)), key=lambda place: (-scores[place], place))
-            passages = [passages[place] for place in order]
-            scores = [scores[place] for place in order]
+            order = sorted(zip(passages, scores, strict=True), key=lambda pair: -pair[1])
+            passages = [passage for passage, _ in order]
+            for passage, score in order:
+                passage.score = round(score, 4)
         except KnowledgeBaseError as error:
             logger.warning("reranking failed: %s", error.message)
             failure = error
-    # Rounded as they are shown: what was shown can be asked for as min_score.
-    by_score = {
-        id(passage): round(score, 4)
-        for passage, score in zip(passages, scores, strict=True)
-        if round(score, 4) >= plan.settings.min_score
-    }
-    passages = [passage for passage in passages if id(passage) in by_score]
     with watch.stage("read"):
         passages = join_neighbours(
-            passages, plan.index, context=plan.settings.context, limit=plan.top_k
+            [passage for passage in passages if passage.score >= plan.settings.min_score],
+            plan.index,
+            context=plan.settings.context,
+            limit=plan.top_k,
         )
-    return Ranking(
-        passages=passages,
-        arms=arms,
-        dense_weight=share,
-        made_of=made_of,
-        scores=[by_score[id(passage)] for passage in passages],
-        rerank_failure=failure,
-    )
+    return Ranking(passages, arms, share, made_of, failure)
 
 
 def _reranker(wanted: RetrievalSettings) -> "tuple[Reranker | None, KnowledgeBaseError | None]":
@@ -455,14 +373,14 @@ def _hits(plan: Plan, ranking: Ranking, *, explain: bool) -> list[Hit]:
     if explain:
         explanations = _explanations(plan, ranking)
     hits = []
-    for rank, (passage, score, explanation) in enumerate(
-        zip(ranking.passages, ranking.scores, explanations, strict=True), start=1
+    for rank, (passage, explanation) in enumerate(
+        zip(ranking.passages, explanations, strict=True), start=1
     ):
         chunk, found = passage.chunk, passage.found
         hits.append(
             Hit(
                 rank=rank,
-                score=score,
+                score=passage.score,
                 chunk_id=chunk.pk,
                 document_id=chunk.document_id,
                 external_id=chunk.external_id,
@@ -485,7 +403,7 @@ def _explanations(plan: Plan, ranking: Ranking) -> list[Explanation]:
     lexical_ranks = _ranks(ranking.arms.lexical)
     terms = list(dict.fromkeys(tokenize(plan.query)))
     explanations = []
-    for passage, score in zip(ranking.passages, ranking.scores, strict=True):
+    for passage in ranking.passages:
         found, chunk = passage.found, passage.chunk
         headings = " ".join([chunk.title, *chunk.heading_path])
         held = set(tokenize(f"{headings}\n{passage.text}"))
@@ -502,7 +420,7 @@ def _explanations(plan: Plan, ranking: Ranking) -> list[Explanation]:
                 lexical_rank=lexical_ranks.get(chunk.pk),
                 dense_weight=ranking.dense_weight,
                 fused_score=found.score,
-                rerank_score=score if ranking.made_of == "reranked" else None,
+                rerank_score=passage.score if ranking.made_of == "reranked" else None,
                 matched_terms=tuple(term for term in terms if term in held),
                 matches=tuple(spans(passage.text, terms)),
                 index=plan.index.physical_name,

@@ -24,7 +24,7 @@ from django.views.decorators.http import require_http_methods
 from retrieval.exceptions import KnowledgeBaseError
 from retrieval.feedback import Vote, record
 from retrieval.models import Collection, Document, Index, Judgment, Search
-from retrieval.retrieval_settings import MAX_CONTEXT, as_json, parse
+from retrieval.retrieval_settings import MAX_CONTEXT, as_json, parse_stored
 from retrieval.search import MAX_QUERY_LENGTH, MAX_TOP_K, search
 from retrieval.types import Hit, Mode, RetrievalSettings, Script, SearchRequest, SearchResponse
 
@@ -38,14 +38,13 @@ MODES = [
     (Mode.DENSE, gettext_lazy("meaning alone")),
     (Mode.LEXICAL, gettext_lazy("words alone")),
 ]
-COMPLETE = [Index.State.LIVE, Index.State.READY, Index.State.RETIRED]
 
 
 class QuestionForm(forms.Form):
     """What both sides of a comparison share."""
 
     collection = forms.ModelChoiceField(
-        Collection.objects.none(),
+        Collection.objects.alive().order_by("title"),
         to_field_name="slug",
         empty_label=None,
         label=gettext_lazy("Collection"),
@@ -56,12 +55,6 @@ class QuestionForm(forms.Form):
         label=gettext_lazy("Filter"),
         help_text=gettext_lazy('Front matter as JSON, such as {"lang": "en"}'),
     )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        field = self.fields["collection"]
-        assert isinstance(field, forms.ModelChoiceField)  # noqa: S101
-        field.queryset = Collection.objects.alive().order_by("title")
 
     def clean_filter(self) -> dict[str, Any]:
         given = self.cleaned_data["filter"]
@@ -102,7 +95,7 @@ class SettingsForm(forms.Form):
     index = IndexField(Index.objects.none(), required=False, label=gettext_lazy("Index"))
 
     def __init__(self, data: Mapping[str, Any], collection: Collection, prefix: str) -> None:
-        own = parse_or_default(collection)
+        own = parse_stored(collection.retrieval_settings)
         initial = {
             "mode": own.mode,
             "top_k": collection.default_top_k,
@@ -119,7 +112,8 @@ class SettingsForm(forms.Form):
         field = self.fields["index"]
         assert isinstance(field, forms.ModelChoiceField)  # noqa: S101
         field.queryset = (
-            Index.objects.filter(collection=collection, state__in=COMPLETE)
+            Index.objects.complete()
+            .filter(collection=collection)
             .select_related("embedding_model")
             .order_by("-created_at")
         )
@@ -147,13 +141,6 @@ class SettingsForm(forms.Form):
             min_score=wanted["min_score"],
             context=wanted["context"],
         )
-
-
-def parse_or_default(collection: Collection) -> RetrievalSettings:
-    try:
-        return parse(collection.retrieval_settings)
-    except KnowledgeBaseError:
-        return RetrievalSettings()
 
 
 @dataclass(slots=True)

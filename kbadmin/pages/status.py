@@ -18,7 +18,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods
@@ -28,6 +27,7 @@ from kbadmin.pages.dashboard import latest_revisions
 from retrieval import tasks
 from retrieval.admin.index_state import impatient_store
 from retrieval.exceptions import VectorStoreError
+from retrieval.factories import bundle_of
 from retrieval.models import EmbeddingModel, Index, Worker
 
 #: Free bytes below which uploads will soon fail, and below which somebody should know.
@@ -113,19 +113,11 @@ def worker() -> Part:
 
 
 def model() -> Part:
-    # Not at the top: it loads numpy and tokenizers.
-    from retrieval import embedding
-
     name = _("Embedding model")
     used = EmbeddingModel.objects.filter(
         index__state=Index.State.LIVE, index__collection__deleted_at=None
     ).distinct()
-    missing = [
-        row.name
-        for row in used
-        if (bundle := embedding.find(settings.MODEL_DIR, row.name)) is None
-        or (bundle.revision, bundle.runtime) != (row.revision, row.runtime)
-    ]
+    missing = [row.name for row in used if bundle_of(row) is None]
     if missing:
         return broken(
             name,
@@ -172,7 +164,6 @@ def page(request: HttpRequest) -> HttpResponse:
         "workers": Worker.objects.alive().order_by("-seen_at")[:WORKERS_SHOWN],
         "building": Index.objects.building().select_related("collection", "embedding_model")[:5],
         "may_repair": request.user.has_perm("retrieval.change_index"),
-        "now": timezone.now(),
     }
     return TemplateResponse(request, "kbadmin/status.html", context)
 

@@ -20,6 +20,10 @@ class IndexQuerySet(models.QuerySet["Index"]):
         """Those that every change of a document must reach."""
         return self.filter(state__in=[Index.State.LIVE, Index.State.BUILDING, Index.State.READY])
 
+    def complete(self) -> "IndexQuerySet":
+        """Those that can be searched."""
+        return self.filter(state__in=[Index.State.LIVE, Index.State.READY, Index.State.RETIRED])
+
     def building(self) -> "IndexQuerySet":
         return self.filter(state=Index.State.BUILDING, collection__deleted_at=None)
 
