@@ -55,7 +55,7 @@ class PostgresLexicalIndex:
             return []
         size = statistics.size(scope, partial(_measure, scope))
         total = size.chunks
-        frequencies = statistics.frequencies(scope, terms, total, partial(_count_terms, scope))
+        frequencies = statistics.frequencies(scope, terms, size, partial(_count_terms, scope))
         parameters = {
             "query": _any(terms),
             "scope": scope,

@@ -48,8 +48,9 @@ class SqliteLexicalIndex:
         terms = list(dict.fromkeys(tokenize(query)))[:MAX_QUERY_TERMS]
         if not terms or within == []:
             return []
-        total = statistics.size(ALL, _count_chunks).chunks
-        frequencies = statistics.frequencies(ALL, terms, total, _count_terms)
+        size = statistics.size(ALL, _count_chunks, _version)
+        total = size.chunks
+        frequencies = statistics.frequencies(ALL, terms, size, _count_terms)
         rows: list[tuple[int, float]] = []
         kept, bound = terms, 0.0
         if total >= WORTHWHILE:
@@ -94,6 +95,17 @@ def _count_chunks() -> statistics.Size:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT count(*) FROM {TABLE}_docsize")  # noqa: S608
         return statistics.Size(cursor.fetchone()[0])
+
+
+def _version() -> bytes | None:
+    """FTS5's structure record, which every write changes."""
+    if connection.in_atomic_block:
+        # What this transaction wrote is not in the record yet, and may never be.
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT block FROM {TABLE}_data WHERE id = 10")  # noqa: S608
+        row = cursor.fetchone()
+        return bytes(row[0]) if row else None
 
 
 def _count_terms(terms: list[str]) -> dict[str, int]:

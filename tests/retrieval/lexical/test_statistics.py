@@ -56,47 +56,54 @@ class TestMemory:
         assert [statistics.size("a", counter.size).chunks for _ in range(3)] == [LARGE] * 3
         assert counter.asked == ["size"]
 
-    def test_a_small_one_every_time(self):
+    def test_a_small_one_as_long_as_nothing_is_written(self):
+        counter = Counter(3, tar=1)
+        for version in (b"1", b"1", b"2", b"2"):
+            size = statistics.size("a", counter.size, lambda version=version: version)
+            assert statistics.frequencies("a", ["tar"], size, counter.frequencies) == [1]
+        assert counter.asked == ["size", ["tar"]] * 2
+
+    def test_a_small_one_that_has_no_version_every_time(self):
         counter = Counter(LARGE - 1, tar=1)
         for _ in range(3):
             statistics.size("a", counter.size)
-            statistics.frequencies("a", ["tar"], LARGE - 1, counter.frequencies)
+            statistics.frequencies("a", ["tar"], Size(LARGE - 1), counter.frequencies)
         assert counter.asked == ["size", ["tar"]] * 3
 
     def test_only_terms_that_are_not_remembered_are_counted(self):
         counter = Counter(LARGE, tar=5, docker=7)
-        assert statistics.frequencies("a", ["tar", "zip"], LARGE, counter.frequencies) == [5, 0]
+        assert statistics.frequencies("a", ["tar", "zip"], Size(LARGE), counter.frequencies) == [5, 0]
         asked = ["docker", "zip", "tar"]
-        assert statistics.frequencies("a", asked, LARGE, counter.frequencies) == [7, 0, 5]
+        assert statistics.frequencies("a", asked, Size(LARGE), counter.frequencies) == [7, 0, 5]
         assert counter.asked == [["tar", "zip"], ["docker"]]
 
     def test_scopes_and_databases_are_kept_apart(self, monkeypatch):
         for number, scope in enumerate("ab"):
             counter = Counter(LARGE + number, tar=number)
             assert statistics.size(scope, counter.size).chunks == LARGE + number
-            assert statistics.frequencies(scope, ["tar"], LARGE, counter.frequencies) == [number]
+            assert statistics.frequencies(scope, ["tar"], Size(LARGE), counter.frequencies) == [number]
         monkeypatch.setitem(connection.settings_dict, "NAME", "elsewhere")
         counter = Counter(LARGE + 2, tar=2)
         assert statistics.size("a", counter.size).chunks == LARGE + 2
-        assert statistics.frequencies("a", ["tar"], LARGE, counter.frequencies) == [2]
+        assert statistics.frequencies("a", ["tar"], Size(LARGE), counter.frequencies) == [2]
 
     def test_it_lasts_a_minute(self, clock):
         counter = Counter(LARGE, tar=5)
         for _ in range(2):
             statistics.size("a", counter.size)
-            statistics.frequencies("a", ["tar"], LARGE, counter.frequencies)
+            statistics.frequencies("a", ["tar"], Size(LARGE), counter.frequencies)
             clock[0] += statistics.SECONDS - 1
         assert counter.asked == ["size", ["tar"]]
         clock[0] += 2
         statistics.size("a", counter.size)
-        statistics.frequencies("a", ["tar"], LARGE, counter.frequencies)
+        statistics.frequencies("a", ["tar"], Size(LARGE), counter.frequencies)
         assert counter.asked == ["size", ["tar"]] * 2
 
     def test_it_is_bounded(self, monkeypatch):
         monkeypatch.setattr(statistics, "_frequencies", TTLCache(10, 60))
         counter = Counter(LARGE)
         terms = [f"t{number}" for number in range(50)]
-        assert statistics.frequencies("a", terms, LARGE, counter.frequencies) == [0] * 50
+        assert statistics.frequencies("a", terms, Size(LARGE), counter.frequencies) == [0] * 50
         assert len(statistics._frequencies) == 10
 
     def test_threads_agree(self, monkeypatch):
@@ -110,7 +117,7 @@ class TestMemory:
                 for _ in range(300):
                     numbers = chosen.sample(range(50), 5)
                     terms = [f"t{number}" for number in numbers]
-                    found = statistics.frequencies("a", terms, LARGE, counter.frequencies)
+                    found = statistics.frequencies("a", terms, Size(LARGE), counter.frequencies)
                     assert found == numbers
                     assert statistics.size("a", counter.size).chunks == LARGE
             except Exception as error:  # noqa: BLE001
@@ -127,7 +134,7 @@ class TestMemory:
         counter = Counter(LARGE, tar=1)
         for _ in range(2):
             statistics.size("a", counter.size)
-            statistics.frequencies("a", ["tar"], LARGE, counter.frequencies)
+            statistics.frequencies("a", ["tar"], Size(LARGE), counter.frequencies)
             factories.reset()
         assert counter.asked == ["size", ["tar"]] * 2
 
@@ -187,6 +194,29 @@ class TestSearch:
             shortened += len(matches) == 1 and "OR {title" in matches[0]
         if connection.vendor == "sqlite":
             assert shortened > 10
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_written_to_a_small_index_counts_at_once():
+    def best(query):
+        (hit,) = lexical_index().search(SCOPE, query, 1)
+        return hit.score
+
+    fill(0, ["tar archive", "zip archive", "other words"])
+    try:
+        before = best("zip archive")
+        assert best("zip archive") == before
+        with CaptureQueriesContext(connection) as queries:
+            best("zip archive")
+        if connection.vendor == "sqlite":
+            assert len(queries) == 2
+        fill(3, ["zip once more"] * 20)
+        rarer = best("zip archive")
+        lexical_index().remove([900_000_003 + number for number in range(20)])
+        assert best("zip archive") == pytest.approx(before)
+        assert rarer != pytest.approx(before)
+    finally:
+        lexical_index().remove([900_000_000 + number for number in range(30)])
 
 
 class TestEssentialTerms:
