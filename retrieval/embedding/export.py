@@ -21,6 +21,7 @@ from sentence_transformers import SentenceTransformer  # noqa: TID251 - this is 
 from tokenizers import Tokenizer
 
 from retrieval.embedding.bundle import Bundle, Prepared, folder_for
+from retrieval.embedding.graph import fix_shapes
 from retrieval.embedding.onnx_runtime import OnnxEmbedder
 from retrieval.embedding.source import declared_languages, fingerprint, locate
 from retrieval.exceptions import EmbeddingError, ModelUnusable
@@ -191,6 +192,7 @@ def trace(
             opset_version=OPSET,
             dynamo=False,
         )
+    fix_shapes(path)
 
 
 def quantise(full: Path, path: Path) -> None:

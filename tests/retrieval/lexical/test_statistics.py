@@ -14,6 +14,7 @@ from retrieval.lexical.weights import BM25_K1, essential, idf
 from retrieval.types import LexicalEntry
 
 SCOPE = "c900002xa"
+LARGE_SIZE = Size(LARGE)
 
 
 @pytest.fixture(autouse=True)
@@ -72,38 +73,43 @@ class TestMemory:
 
     def test_only_terms_that_are_not_remembered_are_counted(self):
         counter = Counter(LARGE, tar=5, docker=7)
-        assert statistics.frequencies("a", ["tar", "zip"], Size(LARGE), counter.frequencies) == [5, 0]
+        assert statistics.frequencies("a", ["tar", "zip"], LARGE_SIZE, counter.frequencies) == [
+            5,
+            0,
+        ]
         asked = ["docker", "zip", "tar"]
-        assert statistics.frequencies("a", asked, Size(LARGE), counter.frequencies) == [7, 0, 5]
+        assert statistics.frequencies("a", asked, LARGE_SIZE, counter.frequencies) == [7, 0, 5]
         assert counter.asked == [["tar", "zip"], ["docker"]]
 
     def test_scopes_and_databases_are_kept_apart(self, monkeypatch):
         for number, scope in enumerate("ab"):
             counter = Counter(LARGE + number, tar=number)
             assert statistics.size(scope, counter.size).chunks == LARGE + number
-            assert statistics.frequencies(scope, ["tar"], Size(LARGE), counter.frequencies) == [number]
+            assert statistics.frequencies(scope, ["tar"], LARGE_SIZE, counter.frequencies) == [
+                number
+            ]
         monkeypatch.setitem(connection.settings_dict, "NAME", "elsewhere")
         counter = Counter(LARGE + 2, tar=2)
         assert statistics.size("a", counter.size).chunks == LARGE + 2
-        assert statistics.frequencies("a", ["tar"], Size(LARGE), counter.frequencies) == [2]
+        assert statistics.frequencies("a", ["tar"], LARGE_SIZE, counter.frequencies) == [2]
 
     def test_it_lasts_a_minute(self, clock):
         counter = Counter(LARGE, tar=5)
         for _ in range(2):
             statistics.size("a", counter.size)
-            statistics.frequencies("a", ["tar"], Size(LARGE), counter.frequencies)
+            statistics.frequencies("a", ["tar"], LARGE_SIZE, counter.frequencies)
             clock[0] += statistics.SECONDS - 1
         assert counter.asked == ["size", ["tar"]]
         clock[0] += 2
         statistics.size("a", counter.size)
-        statistics.frequencies("a", ["tar"], Size(LARGE), counter.frequencies)
+        statistics.frequencies("a", ["tar"], LARGE_SIZE, counter.frequencies)
         assert counter.asked == ["size", ["tar"]] * 2
 
     def test_it_is_bounded(self, monkeypatch):
         monkeypatch.setattr(statistics, "_frequencies", TTLCache(10, 60))
         counter = Counter(LARGE)
         terms = [f"t{number}" for number in range(50)]
-        assert statistics.frequencies("a", terms, Size(LARGE), counter.frequencies) == [0] * 50
+        assert statistics.frequencies("a", terms, LARGE_SIZE, counter.frequencies) == [0] * 50
         assert len(statistics._frequencies) == 10
 
     def test_threads_agree(self, monkeypatch):
@@ -117,7 +123,7 @@ class TestMemory:
                 for _ in range(300):
                     numbers = chosen.sample(range(50), 5)
                     terms = [f"t{number}" for number in numbers]
-                    found = statistics.frequencies("a", terms, Size(LARGE), counter.frequencies)
+                    found = statistics.frequencies("a", terms, LARGE_SIZE, counter.frequencies)
                     assert found == numbers
                     assert statistics.size("a", counter.size).chunks == LARGE
             except Exception as error:  # noqa: BLE001
@@ -134,7 +140,7 @@ class TestMemory:
         counter = Counter(LARGE, tar=1)
         for _ in range(2):
             statistics.size("a", counter.size)
-            statistics.frequencies("a", ["tar"], Size(LARGE), counter.frequencies)
+            statistics.frequencies("a", ["tar"], LARGE_SIZE, counter.frequencies)
             factories.reset()
         assert counter.asked == ["size", ["tar"]] * 2
 
