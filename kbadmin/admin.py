@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING
 
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth import admin as auth_admin  # registers its own pages, replaced here
 from django.contrib.auth.models import Group, User
+from django.http import HttpRequest
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 if TYPE_CHECKING:
@@ -24,6 +26,12 @@ class UserAdmin(auth_admin.UserAdmin, Unfold):  # type: ignore[type-arg]
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     list_filter_sheet = False
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        # What somebody did would be deleted along. Who leaves is made inactive.
+        if obj is None or LogEntry.objects.filter(user=obj).exists():
+            return False
+        return bool(super().has_delete_permission(request, obj))
 
 
 @admin.register(Group)

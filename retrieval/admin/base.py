@@ -51,7 +51,7 @@ class CappedPaginator(AnyPaginator):
     def count(self) -> int:
         rows = self.object_list
         if isinstance(rows, QuerySet):
-            return rows.order_by()[:COUNT_CAP].count()
+            return rows.order_by().values("pk")[:COUNT_CAP].count()
         return len(rows)
 
     @property
@@ -64,6 +64,9 @@ class ChangeList(UnfoldChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
+        if not self.result_count:
+            # Django would look once more for what was just not found.
+            self.result_list = self.queryset.none()
         if not self.has_active_filters and not self.query:
             self.full_result_count = self.result_count
 

@@ -1,7 +1,8 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
+from django.db.models.expressions import Col, OrderBy
 from django.db.models.functions import Left
 from django.http import HttpRequest
 from django.urls import reverse
@@ -10,24 +11,41 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from retrieval.admin.base import TWO_LINES, CollectionFilter, KnowledgeAdmin
-from retrieval.models import Chunk
+from retrieval.lexical import lexical_index
+from retrieval.models import Chunk, Collection, Document
 
 EXCERPT = 160
+#: Chunks that a search in their text goes on with.
+FOUND_AT_MOST = 1000
+#: The document's key as its own table has it. By the chunk's copy of it, which is what Django
+#: makes of "document__pk", SQLite sorts all chunks of a collection to show the first fifty.
+BY_DOCUMENT = OrderBy(Col(Document._meta.db_table, Document._meta.pk))
 
 
 class ChunkCollectionFilter(CollectionFilter):
     path = "document__collection"
 
 
+class DisabledFilter(admin.SimpleListFilter):
+    """The few that somebody switched off; all others are the list without a filter."""
+
+    title = _("state")
+    parameter_name = "enabled"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, Any]]:
+        return [("0", _("kept out of search"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(enabled=False) if self.value() == "0" else queryset
+
+
 @admin.register(Chunk)
 class ChunkAdmin(KnowledgeAdmin[Chunk]):
     list_display = ("excerpt", "document_title", "position", "headings", "token_count", "enabled")
     list_display_links = ("excerpt",)
-    list_filter = ("enabled", ChunkCollectionFilter)
+    list_filter = (DisabledFilter, ChunkCollectionFilter)
     search_fields = ("text",)
-    search_help_text = _("Search in the text of chunks")
-    # The unique index on exactly these columns delivers this order without sorting.
-    ordering = ("revision_id", "chunking", "order")
+    search_help_text = _("Words that a chunk holds")
     sortable_by = ()
     actions = ("enable", "disable")
     fieldsets = (
@@ -50,18 +68,37 @@ class ChunkAdmin(KnowledgeAdmin[Chunk]):
         queryset = (
             super()
             .get_queryset(request)
-            # A version that was replaced is only waiting to be cleaned up.
-            .filter(
-                revision__retired_at=None,
-                document__deleted_at=None,
-                document__collection__deleted_at=None,
-            )
+            .filter(document__deleted_at=None, document__collection__deleted_at=None)
             .select_related("document__collection")
         )
         match = request.resolver_match
         if match is not None and match.url_name == "retrieval_chunk_changelist":
-            queryset = queryset.annotate(beginning=Left("text", EXCERPT)).defer("text")
-        return queryset
+            return (
+                queryset.filter(revision=F("document__live_revision"))
+                .annotate(beginning=Left("text", EXCERPT))
+                .defer("text")
+            )
+        # A version that was replaced is only waiting to be cleaned up.
+        return queryset.filter(revision__retired_at=None)
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        return (BY_DOCUMENT, "pk")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Chunk], search_term: str
+    ) -> tuple[QuerySet[Chunk], bool]:
+        """By the word index: looking through the text of every chunk takes seconds."""
+        if not search_term.strip():
+            return queryset, False
+        chosen = request.GET.get(CollectionFilter.parameter_name, "")
+        collection = (
+            Collection.objects.filter(pk=int(chosen)).select_related("live_index").first()
+            if chosen.isdecimal()
+            else None
+        )
+        scope = collection.live_index.scope if collection and collection.live_index else ""
+        found = lexical_index().find(search_term, FOUND_AT_MOST, scope)
+        return queryset.filter(pk__in=found), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

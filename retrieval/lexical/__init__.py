@@ -29,6 +29,12 @@ class LexicalIndex(Protocol):
     ) -> list[LexicalCandidate]:
         """The k best chunks of a scope, best first; of the documents `within`, if given."""
 
+    def find(self, text: str, k: int, scope: str = "") -> list[int]:
+        """Ids of up to k chunks that hold every word of a text; of one scope, if given.
+
+        Nothing is weighed, so the number of chunks does not matter.
+        """
+
 
 def lexical_index() -> LexicalIndex:
     """The index of the configured database."""

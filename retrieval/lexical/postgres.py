@@ -80,6 +80,18 @@ class PostgresLexicalIndex:
             for chunk_id, score in rows
         ]
 
+    def find(self, text: str, k: int, scope: str = "") -> list[int]:
+        terms = list(dict.fromkeys(tokenize(text)))[:MAX_QUERY_TERMS]
+        if not terms:
+            return []
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT chunk_id FROM retrieval_lexical "
+                "WHERE terms @@ %s::tsquery AND (%s = '' OR scope = %s) LIMIT %s",
+                [" & ".join(map(_quoted, terms)), scope, scope, k],
+            )
+            return [chunk_id for (chunk_id,) in cursor.fetchall()]
+
 
 def _measure(scope: str) -> statistics.Size:
     with connection.cursor() as cursor:

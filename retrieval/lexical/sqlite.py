@@ -68,6 +68,18 @@ class SqliteLexicalIndex:
             for rowid, weight in rows
         ]
 
+    def find(self, text: str, k: int, scope: str = "") -> list[int]:
+        terms = list(dict.fromkeys(tokenize(text)))[:MAX_QUERY_TERMS]
+        if not terms:
+            return []
+        match = "{title headings body} : (" + " AND ".join(map(_quoted, terms)) + ")"
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT rowid FROM {TABLE} WHERE {TABLE} MATCH %s LIMIT %s",  # noqa: S608
+                [f"{_scope(scope)} AND {match}" if scope else match, k],
+            )
+            return [rowid for (rowid,) in cursor.fetchall()]
+
 
 def _best(match: str, k: int, within: list[int] | None) -> list[tuple[int, float]]:
     """The k best rows of an FTS5 expression and their BM25."""

@@ -51,6 +51,14 @@ class Chunk(models.Model):
             models.UniqueConstraint(fields=["revision", "chunking", "order"], name="chunk_order"),
             models.CheckConstraint(condition=models.Q(end__gt=F("start")), name="chunk_offsets"),
         ]
+        indexes = [
+            # Few are switched off: the list of them must not look through the others.
+            models.Index(
+                fields=["document"],
+                condition=models.Q(enabled=False),
+                name="chunk_disabled",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.document_id}#{self.order}"

@@ -284,3 +284,24 @@ def test_the_ceiling_grows_with_the_rarity_of_the_words():
     assert ceiling(100, [1]) > ceiling(100, [20]) > 0
     assert ceiling(100, [1, 1]) == pytest.approx(2 * ceiling(100, [1]))
     assert ceiling(0, []) > 0
+
+
+def test_chunks_are_listed_that_hold_every_word():
+    add(entry(1, "Extract an archive."), entry(2, "Archive the tar file.", "docker"))
+    add(entry(3, "Extract another archive."), scope=OTHER)
+
+    def listed(text, k=10, scope=""):
+        return {number - 900_000_000 for number in lexical_index().find(text, k, scope)}
+
+    assert listed("archive") == {1, 2, 3}
+    assert listed("ARCHIVE extract") == {1, 3}
+    assert listed("archive extract", scope=SCOPE) == {1}
+    assert listed("docker archive") == {2}
+    assert len(listed("archive", k=2)) == 2
+    assert listed("archive nothing") == listed("") == listed("…") == set()
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_no_text_breaks_the_list_of_chunks(text):
+    lexical_index().find(text, 10)
+    lexical_index().find(text, 10, SCOPE)
