@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from kbadmin.pages.dashboard import latest_revisions
+from kbadmin.pages.revisions import latest_revisions
 
 #: A badge says how many need somebody; beyond this it says "many".
 BADGE_CAP = 99

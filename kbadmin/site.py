@@ -6,8 +6,6 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
-from kbadmin.pages import dashboard
-
 if TYPE_CHECKING:
     # Unfold ships no types; its site extends Django's.
     from django.contrib.admin import AdminSite as UnfoldAdminSite
@@ -40,6 +38,10 @@ class KbadminSite(UnfoldAdminSite):
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
+        from kbadmin.pages import dashboard
+
         context = {**dashboard.facts(request), **(extra_context or {})}
         response: TemplateResponse = super().index(request, context)
+        if context.get("range_is_bad"):
+            response.status_code = 400
         return response

@@ -25,7 +25,7 @@ from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker as TaskRunner
 from django_tasks_db.models import DBTaskResult
 
-from retrieval import indexing, maintenance, reindex, sync
+from retrieval import indexing, maintenance, reindex, sync, usage
 from retrieval.exceptions import (
     KnowledgeBaseError,
     VectorStoreError,
@@ -46,6 +46,9 @@ RECONCILE_RETRY = 5
 PROBE_EVERY = 15
 #: Seconds between looks for what has been deleted long enough.
 PURGE_EVERY = 60 * 60
+#: Seconds between sums of what was asked; where summing takes long, a small share of the time.
+SUM_UP_EVERY = 60
+SUM_UP_SHARE = 0.05
 KEEP_TASK_RESULTS = timedelta(days=7)
 KEEP_WORKERS = timedelta(days=7)
 
@@ -91,6 +94,7 @@ class WorkerProcess:
         self._chroma_was_away = False
         self._purge_at = 0.0
         self._build_at = 0.0
+        self._sum_up_at = 0.0
 
     def __enter__(self) -> Self:
         global _current
@@ -237,6 +241,7 @@ class WorkerProcess:
                 self._reconcile_when_due()
                 self._probe_when_due()
                 self._purge_when_due()
+                self._sum_up_when_due()
                 self._tasks.run()
                 busy = self.work_once()
             except OperationalError as error:
@@ -298,6 +303,17 @@ class WorkerProcess:
         DBTaskResult.objects.finished().filter(
             finished_at__lt=timezone.now() - KEEP_TASK_RESULTS
         ).delete()
+
+    def _sum_up_when_due(self) -> None:
+        """Sum up what was asked, one day at a time."""
+        begin = time.monotonic()
+        if begin < self._sum_up_at:
+            return
+        self._doing = "summing up searches"
+        if usage.sum_up_next():
+            return
+        took = time.monotonic() - begin
+        self._sum_up_at = begin + max(SUM_UP_EVERY, took / SUM_UP_SHARE)
 
 
 def release_abandoned(host: str) -> int:

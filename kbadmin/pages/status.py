@@ -23,7 +23,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods
 
 from kbadmin.pages.bounded import count
-from kbadmin.pages.dashboard import latest_revisions
+from kbadmin.pages.revisions import latest_revisions
 from retrieval import tasks
 from retrieval.admin.index_state import impatient_store
 from retrieval.exceptions import VectorStoreError

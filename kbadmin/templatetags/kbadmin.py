@@ -2,6 +2,7 @@ from datetime import datetime, timedelta
 
 from django import template
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
@@ -26,3 +27,19 @@ def front_matter_value(value: object) -> str:
     if isinstance(value, list):
         return pgettext("between the parts of a list", ", ").join(map(front_matter_value, value))
     return "–" if value is None or value == "" else str(value)
+
+
+@register.filter
+def thousands(number: int) -> str:
+    """A whole number with the separators of the reader's language."""
+    return number_format(number, use_l10n=True, force_grouping=True)
+
+
+@register.filter
+def milliseconds(duration: float | None) -> str:
+    """A duration as precisely as anybody wants to know it; a dash where there is none."""
+    if duration is None:
+        return "–"
+    if duration >= 1000:
+        return _("%(n)s s") % {"n": number_format(duration / 1000, 1, use_l10n=True)}
+    return _("%(n)s ms") % {"n": number_format(duration, 0 if duration >= 10 else 1, use_l10n=True)}

@@ -12,6 +12,7 @@ from retrieval.models.feedback import Feedback
 from retrieval.models.index import Index
 from retrieval.models.revision import Revision
 from retrieval.models.search import Search
+from retrieval.models.search_day import SearchDay
 from retrieval.models.worker import Worker
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "Judgment",
     "Revision",
     "Search",
+    "SearchDay",
     "Worker",
 ]
