@@ -119,7 +119,7 @@ class Filler:
         return connection.ops.adapt_datetimefield_value(self.now - timedelta(seconds=seconds))
 
     def settings(self) -> None:
-        User.objects.create_superuser("boss", "boss@example.org", "a long password")
+        self.boss = User.objects.create_superuser("boss", "boss@example.org", "a long password")
         Group.objects.create(name="Editors")
         self.model = EmbeddingModel.objects.create(
             name="sentence-transformers/all-MiniLM-L6-v2",
@@ -264,6 +264,8 @@ class Filler:
     def lexical(self) -> None:
         """The word index, of words that are cut already."""
         with connection.cursor() as cursor:
+            # No model: emptying the tables of all models leaves it.
+            cursor.execute("DELETE FROM retrieval_lexical")
             cursor.executemany(
                 "INSERT INTO retrieval_lexical (rowid, scope, title, headings, body) "
                 "VALUES (%s, %s, %s, %s, %s)",
@@ -312,13 +314,19 @@ class Filler:
                 for number in range(self.sizes.judgments)
             ),
         )
+        ContentType.objects.clear_cache()
         kind = ContentType.objects.get_for_model(Document)
         insert(
             LogEntry,
             "action_time user_id content_type_id object_id object_repr action_flag change_message",
             (
                 (
-                    *(self.ago(number * 120), 1, kind.pk, str(1 + number % self.sizes.documents)),
+                    *(
+                        self.ago(number * 120),
+                        self.boss.pk,
+                        kind.pk,
+                        str(1 + number % self.sizes.documents),
+                    ),
                     *(self.words(3), CHANGE, json.dumps([{"changed": {"fields": ["title"]}}])),
                 )
                 for number in range(self.sizes.entries)

@@ -20,11 +20,16 @@ else:
 admin.site.unregister([User, Group])
 
 
+class TwoBoxes:
+    js = ("kbadmin/select_filter.js",)
+
+
 @admin.register(User)
 class UserAdmin(auth_admin.UserAdmin, Unfold):  # type: ignore[type-arg]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+    Media = TwoBoxes
     list_filter_sheet = False
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
@@ -36,4 +41,4 @@ class UserAdmin(auth_admin.UserAdmin, Unfold):  # type: ignore[type-arg]
 
 @admin.register(Group)
 class GroupAdmin(auth_admin.GroupAdmin, Unfold):
-    pass
+    Media = TwoBoxes

@@ -433,6 +433,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }
 
+CSRF_FAILURE_VIEW = "kbadmin.pages.errors.expired"
 # Unfold's login form does not send on where to go.
 LOGIN_REDIRECT_URL = "admin:index"
 

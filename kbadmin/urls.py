@@ -14,5 +14,6 @@ urlpatterns = [
 ]
 
 handler400 = "plugin.exception_handler.bad_request"
-handler404 = "plugin.exception_handler.not_found"
+handler403 = "kbadmin.pages.errors.forbidden"
+handler404 = "kbadmin.pages.errors.not_found"
 handler500 = "plugin.exception_handler.server_error"
