@@ -221,6 +221,11 @@ MAX_PARSE_SECONDS: float = read("float", "KBADMIN_MAX_PARSE_SECONDS", 60.0, vali
 MAX_PARSE_MEMORY: int = read(
     "int", "KBADMIN_MAX_PARSE_MEMORY", 512 * 1024 * 1024, validate=Range(2**28, 2**36)
 )
+#: Hosts inside this network that pages may be fetched from; all others must be public.
+FETCH_ALLOWED_HOSTS = [
+    str(host).strip().strip("[]").rstrip(".").lower()
+    for host in read("list", "KBADMIN_FETCH_ALLOWED_HOSTS", [])
+]
 #: Seconds for which a worker holds the documents it works on; it extends them while it lives.
 LEASE_SECONDS: int = read("int", "KBADMIN_LEASE_SECONDS", 60, validate=Range(5, 3600))
 

@@ -38,6 +38,12 @@ class InvalidQuestions(InvalidRequest):
     code = "invalid_questions"
 
 
+class InvalidAddress(InvalidRequest):
+    """Not the address of a page on the web."""
+
+    code = "invalid_address"
+
+
 class CollectionNotFound(KnowledgeBaseError):
     code = "collection_not_found"
     status = 404
@@ -217,6 +223,26 @@ class ZipNested(ArchiveError):
 
 class ZipEmpty(ArchiveError):
     code = "zip_empty"
+
+
+# --- A page of the web cannot be had -------------------------------------------------------
+
+
+class FetchFailed(KnowledgeBaseError):
+    code = "fetch_failed"
+    status = 502
+
+
+class AddressForbidden(FetchFailed):
+    """Inside this network, where only the operator may send a request."""
+
+    code = "address_forbidden"
+    status = 403
+
+
+class FetchUnreachable(FetchFailed):
+    code = "fetch_unreachable"
+    retryable = True
 
 
 # --- A part of the system is away --------------------------------------------------------

@@ -125,7 +125,7 @@ def _accept_locked(
     # A document that is searched already keeps its place, whatever its new version equals.
     twin = None
     if not (options.get("keep_duplicate") or document.live_revision_id):
-        twins = _twins(document.collection_id, [digest], {document.pk, *doomed})
+        twins = twins_of(document.collection_id, [digest], {document.pk, *doomed})
         twin = twins.get(digest)
     if twin is not None:
         revision.mark_duplicate_of(twin)
@@ -205,7 +205,7 @@ def _accept_batch(
         for number, file in fresh.items()
     )
     digests = [bytes_hash(file.data) for file in fresh.values()]
-    twins = {} if options.get("keep_duplicate") else _twins(collection.pk, digests, doomed)
+    twins = {} if options.get("keep_duplicate") else twins_of(collection.pk, digests, doomed)
     revisions = []
     for (number, file), document, digest in zip(fresh.items(), documents, digests, strict=True):
         revision = _new_revision(document, 1, file.filename, file.data, digest, options)
@@ -297,7 +297,7 @@ def keep_duplicate(document: Document) -> bool:
     return True
 
 
-def _twins(collection_id: int, digests: list[str], excluded: set[int]) -> dict[str, Document]:
+def twins_of(collection_id: int, digests: list[str], excluded: set[int]) -> dict[str, Document]:
     """By digest the first document of the collection that says the same, byte for byte."""
     rows = (
         Document.objects.filter(

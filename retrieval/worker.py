@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from types import TracebackType
@@ -25,7 +25,7 @@ from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker as TaskRunner
 from django_tasks_db.models import DBTaskResult
 
-from retrieval import indexing, maintenance, reindex, sync, usage
+from retrieval import addresses, indexing, maintenance, reindex, sync, usage
 from retrieval.exceptions import (
     KnowledgeBaseError,
     VectorStoreError,
@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between looks at an empty queue.
 IDLE = 0.5
+#: Pages of the web that are fetched at once, beside everything else.
+FETCHERS = 4
 #: Seconds between comparisons of Chroma with the rows, and between tries after a failure.
 RECONCILE_EVERY = 15 * 60
 RECONCILE_RETRY = 5
@@ -79,6 +81,8 @@ class WorkerProcess:
         self._pulse = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._second = ThreadPoolExecutor(max_workers=1, thread_name_prefix="second")
         self._beside: Future[None] | None = None
+        self._fetchers = ThreadPoolExecutor(max_workers=FETCHERS, thread_name_prefix="fetch")
+        self._fetches: set[Future[None]] = set()
         self._tasks = TaskRunner(
             queue_names=["*"],
             interval=0,
@@ -115,6 +119,7 @@ class WorkerProcess:
         _current = None
         self.stopping.set()
         self._second.shutdown()
+        self._fetchers.shutdown(cancel_futures=True)
         self._done.set()
         self._pulse.join(timeout=5)
         # What is still held was cut short by an error or a stop: others may have it at once.
@@ -143,16 +148,44 @@ class WorkerProcess:
 
     def work_once(self) -> bool:
         """Do the next thing there is to do of each kind; False if there was nothing."""
+        fetching = self._fetch_some()
         indexed = self._index_batch()
         built = self._build_step()
-        return indexed or built or self._clean_up()
+        return indexed or built or self._clean_up() or (fetching and self._wait_for_pages())
 
     def index_pending(self) -> int:
         """Index until nothing is due; returns the documents that were finished."""
         before = self._finished
-        while not self.stopping.is_set() and self._index_batch():
-            pass
+        while not self.stopping.is_set():
+            fetching = self._fetch_some()
+            if not (self._index_batch() or (fetching and self._wait_for_pages())):
+                break
         return self._finished - before
+
+    def _fetch_some(self) -> bool:
+        """Begin with pages that wait to be fetched; returns whether any is being fetched.
+
+        Raises what stopped one of them, as if it had happened here.
+        """
+        done = {fetch for fetch in self._fetches if fetch.done()}
+        self._fetches -= done
+        for fetch in done:
+            fetch.result()
+        if free := FETCHERS - len(self._fetches):
+            for revision in addresses.claim(self.name, free):
+                self._fetches.add(self._fetchers.submit(self._fetch, revision))
+        return bool(self._fetches)
+
+    def _fetch(self, revision: Revision) -> None:
+        try:
+            addresses.fetch(self.name, revision)
+        finally:
+            connection.close()
+
+    def _wait_for_pages(self) -> bool:
+        """While nothing else is to be done: until a page is there, or for a moment."""
+        wait(self._fetches, timeout=IDLE, return_when=FIRST_COMPLETED)
+        return True
 
     def _index_batch(self) -> bool:
         revisions = indexing.claim(self.name)

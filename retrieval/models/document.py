@@ -26,6 +26,7 @@ class Document(models.Model):
     class Origin(models.TextChoices):
         PATH = "path", _("folder")
         UPLOAD = "upload", _("upload")
+        WEB = "web", _("web page")
         API = "api", _("API")
         FEEDBACK = "feedback", _("feedback")
 

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from retrieval.models.document import Document
 
 
+#: Spelled out for the partial index: the class below does not exist yet.
+UNFINISHED_STATES = ["queued", "fetching", "parsing", "chunking", "embedding", "syncing"]
+
+
 def original_path(revision: "Revision", filename: str) -> str:
     """Originals are kept under their hash: the same bytes twice are one file."""
     digest = revision.content_hash
@@ -32,6 +36,13 @@ class RevisionQuerySet(models.QuerySet["Revision"]):
 
     def claimable(self, now: datetime) -> "RevisionQuerySet":
         """Waiting and due. What is in work becomes so again when its lease has run out."""
+        return self.due(now).exclude(content_hash="")
+
+    def fetchable(self, now: datetime) -> "RevisionQuerySet":
+        """Waiting and due, and known by its address only."""
+        return self.due(now).filter(content_hash="")
+
+    def due(self, now: datetime) -> "RevisionQuerySet":
         return self.filter(Q(not_before=None) | Q(not_before__lte=now), state=Revision.State.QUEUED)
 
     def held_by(self, owner: str) -> "RevisionQuerySet":
@@ -140,6 +151,7 @@ class Revision(models.Model):
 
     class State(models.TextChoices):
         QUEUED = "queued", _("queued")
+        FETCHING = "fetching", _("fetching")
         PARSING = "parsing", _("parsing")
         CHUNKING = "chunking", _("chunking")
         EMBEDDING = "embedding", _("embedding")
@@ -150,7 +162,13 @@ class Revision(models.Model):
         CANCELLED = "cancelled", _("cancelled")
         SUPERSEDED = "superseded", _("superseded")
 
-    IN_WORK: ClassVar = [State.PARSING, State.CHUNKING, State.EMBEDDING, State.SYNCING]
+    IN_WORK: ClassVar = [
+        State.FETCHING,
+        State.PARSING,
+        State.CHUNKING,
+        State.EMBEDDING,
+        State.SYNCING,
+    ]
     UNFINISHED: ClassVar = [State.QUEUED, *IN_WORK]
 
     document = models.ForeignKey(
@@ -160,6 +178,7 @@ class Revision(models.Model):
     filename = models.CharField(_("file name"), max_length=500)
     original = models.FileField(_("original"), upload_to=original_path, max_length=200)
     size = models.PositiveBigIntegerField(_("size in bytes"))
+    #: Empty until the page of an address has been fetched.
     content_hash = models.CharField(_("SHA-256"), max_length=64)
 
     title = models.CharField(_("title"), max_length=500, blank=True)
@@ -217,7 +236,7 @@ class Revision(models.Model):
             # The worker asks these several times a second; finished rows cost nothing here.
             models.Index(
                 fields=["id"],
-                condition=Q(state__in=["queued", "parsing", "chunking", "embedding", "syncing"]),
+                condition=Q(state__in=UNFINISHED_STATES),
                 name="revision_unfinished",
             ),
             models.Index(

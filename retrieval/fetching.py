@@ -1,0 +1,402 @@
+"""Pages from the web, asked for by people who must not reach the inside of this network.
+
+An address is checked after its name was resolved, and the connection goes to the very address
+that was checked: a name that answers differently the second time gains nothing. So does every
+redirect. Nothing here knows models or settings, and no proxy is used.
+"""
+
+import http.client
+import ipaddress
+import re
+import socket
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
+
+from retrieval.exceptions import (
+    AddressForbidden,
+    FetchFailed,
+    FetchUnreachable,
+    FileTooLarge,
+    InvalidAddress,
+    UnsupportedFormat,
+)
+from retrieval.parsers.detection import BY_SUFFIX, suffix_of
+
+#: Characters of an address: what a document's external id can hold.
+MAX_ADDRESS = 500
+MAX_REDIRECTS = 5
+TIMEOUT = 15.0
+#: Addresses of one host that are tried before it counts as unreachable.
+ADDRESSES_TRIED = 3
+PIECE = 64 * 1024
+HEADERS = {
+    "User-Agent": "kbadmin",
+    "Accept": "text/html, text/markdown, text/plain, application/pdf, */*;q=0.5",
+    "Accept-Encoding": "gzip, identity",
+    "Connection": "close",
+}
+HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?\.?")
+#: Addresses of machines' own services that look public: (network, what answers there).
+METADATA = ipaddress.ip_network("168.63.129.16/32")
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+#: The ending that a kind of content has in a name.
+BY_TYPE = {
+    "text/html": ".html",
+    "application/xhtml+xml": ".html",
+    "text/markdown": ".md",
+    "text/x-markdown": ".md",
+    "text/plain": ".txt",
+    "text/csv": ".csv",
+    "text/tab-separated-values": ".tsv",
+    "application/jsonl": ".jsonl",
+    "application/x-ndjson": ".jsonl",
+    "application/pdf": ".pdf",
+    "application/zip": ".zip",
+    "application/x-zip-compressed": ".zip",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": ".docx",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation": ".pptx",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": ".xlsx",
+}
+#: Said by servers that do not know what they send: the name may know better.
+VAGUE = {"", "text/plain", "application/octet-stream", "binary/octet-stream"}
+
+_resolvers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="resolve")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An answer, unpacked."""
+
+    url: str  #: after redirects
+    status: int
+    headers: Mapping[str, str]  #: names in lower case
+    data: bytes
+    redirects: tuple[str, ...] = field(default=())  #: addresses on the way, the first one first
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("content-type", "").split(";")[0].strip().lower()
+
+    @property
+    def charset(self) -> str:
+        found = re.search(r"charset=[\"']?([\w.:-]+)", self.headers.get("content-type", ""), re.I)
+        return found[1].lower() if found else ""
+
+
+def normalise(address: str) -> str:
+    """The one spelling of an address: host in ASCII and lower case, no fragment, path quoted.
+
+    Raises InvalidAddress if it is none, is not http(s), or carries a user or password.
+    """
+    url = _spelled(address.strip())
+    if len(url) > MAX_ADDRESS:
+        raise InvalidAddress(f"This address is longer than {MAX_ADDRESS} characters.")
+    return url
+
+
+def _spelled(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+        host = parts.hostname or ""
+    except ValueError as error:
+        raise InvalidAddress(f"This is no address of a web page: {address[:100]}") from error
+    if parts.scheme.lower() not in {"http", "https"}:
+        raise InvalidAddress("Only addresses that begin with http:// or https:// are fetched.")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidAddress("An address with a user name or password in it is not fetched.")
+    with suppress(UnicodeError):  # what cannot be spelled in ASCII fails the next check
+        host = host if ":" in host else host.encode("idna").decode().lower()
+    if not (_is_ip(host) or HOST.fullmatch(host)) or port == 0 or not address.isprintable():
+        raise InvalidAddress(f"This is no address of a web page: {address[:100]}")
+    netloc = f"[{host}]" if ":" in host else host
+    if port and port != {"http": 80, "https": 443}[parts.scheme.lower()]:
+        netloc += f":{port}"
+    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
+    query = quote(parts.query, safe="/?%:@!$&'()*+,;=~[]")
+    return urlunsplit((parts.scheme.lower(), netloc, path, query, ""))
+
+
+def fetch(
+    address: str,
+    *,
+    max_bytes: int,
+    allowed_hosts: Collection[str] = (),
+    timeout: float = TIMEOUT,
+    max_redirects: int = MAX_REDIRECTS,
+) -> Page:
+    """A page that was answered with success. `timeout` in seconds, for everything together.
+
+    Raises:
+        InvalidAddress, AddressForbidden: it is not asked at all.
+        FetchUnreachable: nobody answers, or only that this is not the time; worth a retry.
+        FetchFailed: the answer is no page.
+        FileTooLarge: beyond `max_bytes`, also while unpacking.
+    """
+    page = request(
+        address,
+        max_bytes=max_bytes,
+        allowed_hosts=allowed_hosts,
+        timeout=timeout,
+        max_redirects=max_redirects,
+    )
+    status = page.status
+    if status in {408, 425, 429} or status >= 500:
+        raise FetchUnreachable(f"The site answered with an error ({status}). Try again later.")
+    if status in {401, 403, 407}:
+        raise FetchFailed(f"The site refuses this page without a login ({status}).")
+    if status in {404, 410}:
+        raise FetchFailed(f"There is no page at this address ({status}).")
+    if not 200 <= status < 300:
+        raise FetchFailed(f"The site answered with {status} instead of a page.")
+    return page
+
+
+def request(
+    address: str,
+    *,
+    max_bytes: int,
+    allowed_hosts: Collection[str] = (),
+    timeout: float = TIMEOUT,
+    max_redirects: int = MAX_REDIRECTS,
+    headers: Mapping[str, str] = {},
+) -> Page:
+    """As `fetch`, whatever status the answer has.
+
+    `allowed_hosts` are names or addresses, in lower case, that may be anywhere.
+    """
+    url = _spelled(address.strip())
+    passed: list[str] = []
+    with _Deadline(timeout) as deadline:
+        while True:
+            page = _ask(url, {**HEADERS, **headers}, max_bytes, allowed_hosts, deadline)
+            target = page.headers.get("location", "")
+            if page.status not in {301, 302, 303, 307, 308} or not target:
+                return Page(page.url, page.status, page.headers, page.data, tuple(passed))
+            passed.append(url)
+            if len(passed) > max_redirects:
+                raise FetchFailed(f"The address leads on more than {max_redirects} times.")
+            try:
+                url = _spelled(urljoin(url, target))
+            except (InvalidAddress, ValueError) as error:
+                raise AddressForbidden(
+                    f"The address leads on to something that is not fetched: {target[:200]}"
+                ) from error
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address belongs to the public internet, whatever it is wrapped in."""
+    ip = ipaddress.ip_address(address.split("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = [ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())]
+        if ip in NAT64:
+            inner.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
+        if not all(is_public(str(part)) for part in inner if part is not None):
+            return False
+        if ip.ipv4_mapped is not None or ip in NAT64:
+            return True
+    is_special = ip.is_multicast or ip.is_reserved or ip.is_unspecified or ip.is_link_local
+    return ip.is_global and not is_special and ip not in METADATA
+
+
+def filename_of(page: Page) -> str:
+    """A name for a page's bytes, whose ending says what they are read as.
+
+    Raises UnsupportedFormat if its content type is of no kind that can be read.
+    """
+    parts = urlsplit(page.url)
+    name = unquote(PurePosixPath(parts.path).name) or (parts.hostname or "page")
+    kind = page.content_type
+    if kind in VAGUE and suffix_of(name) in BY_SUFFIX:
+        return name
+    if kind in VAGUE and kind != "text/plain":
+        return name
+    if kind not in BY_TYPE:
+        raise UnsupportedFormat(
+            f"This address holds {kind[:100]}, which cannot be read. "
+            f"These can: {', '.join(sorted(BY_SUFFIX))}."
+        )
+    ending = BY_TYPE[kind]
+    return name if BY_SUFFIX.get(suffix_of(name)) is BY_SUFFIX[ending] else name + ending
+
+
+def content_of(page: Page) -> bytes:
+    """A page's bytes; text in the encoding that only its header names becomes UTF-8."""
+    charset = {"gb2312": "gb18030", "gbk": "gb18030"}.get(page.charset, page.charset)
+    is_text = page.content_type.startswith("text/") or page.content_type.endswith("+xml")
+    if not is_text or charset in {"", "utf-8", "utf8"}:
+        return page.data
+    with suppress(LookupError, UnicodeDecodeError):
+        return page.data.decode(charset).encode()
+    return page.data
+
+
+# --- One request -----------------------------------------------------------------------------
+
+
+class _Deadline:
+    """Cuts a connection when the time is up: a server that sends a byte now and then would
+    never meet the timeout of a socket."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.ends = time.monotonic() + seconds
+        self.connection: http.client.HTTPConnection | None = None
+        self.expired = False
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> "_Deadline":
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    @property
+    def left(self) -> float:
+        if self.expired or time.monotonic() >= self.ends:
+            raise self.error()
+        return max(self.ends - time.monotonic(), 0.01)
+
+    def error(self) -> FetchUnreachable:
+        return FetchUnreachable(f"The site did not answer within {self.seconds:g} seconds.")
+
+    def _cut(self) -> None:
+        self.expired = True
+        sock = self.connection.sock if self.connection else None
+        if sock is not None:
+            with suppress(OSError):
+                # Not SSLSocket's own, which takes the session away from under the reader.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+class _Pinned(http.client.HTTPConnection):
+    """A connection to an address that was checked, under the name that was asked for."""
+
+    def __init__(self, host: str, port: int, ips: list[str], deadline: _Deadline, tls: bool):
+        super().__init__(host, port)
+        self.default_port = 443 if tls else 80
+        self.ips = ips
+        self.deadline = deadline
+        self.tls = ssl.create_default_context() if tls else None
+
+    def connect(self) -> None:
+        failure: OSError | None = None
+        for ip in self.ips[:ADDRESSES_TRIED]:
+            try:
+                self.sock = socket.create_connection((ip, self.port), self.deadline.left)
+                break
+            except OSError as error:
+                failure = error
+        else:
+            raise failure or OSError("no address")
+        if self.tls is not None:
+            # In two steps, so that the deadline can also cut the handshake.
+            self.sock = self.tls.wrap_socket(
+                self.sock, server_hostname=self.host, do_handshake_on_connect=False
+            )
+            self.sock.do_handshake()
+
+
+def _ask(
+    url: str,
+    headers: Mapping[str, str],
+    max_bytes: int,
+    allowed_hosts: Collection[str],
+    deadline: _Deadline,
+) -> Page:
+    parts = urlsplit(url)
+    host, tls = parts.hostname or "", parts.scheme == "https"
+    port = parts.port or (443 if tls else 80)
+    ips = _resolve(host, port, deadline)
+    if host.rstrip(".") not in allowed_hosts and not all(map(is_public, ips)):
+        raise AddressForbidden(
+            f"{host} is not on the public internet. To fetch from it, name it in "
+            "KBADMIN_FETCH_ALLOWED_HOSTS."
+        )
+    connection = deadline.connection = _Pinned(host, port, ips, deadline, tls)
+    target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+    try:
+        connection.request("GET", target, headers=dict(headers))
+        response = connection.getresponse()
+        found = {name.lower(): value for name, value in response.getheaders()}
+        leads_on = 300 <= response.status < 400 and "location" in found
+        data = b"" if leads_on else _read(response, max_bytes, deadline)
+    except ssl.SSLCertVerificationError as error:
+        raise FetchFailed(
+            f"The site's certificate is not valid: {error.verify_message}."
+        ) from error
+    except (OSError, http.client.HTTPException, ValueError, zlib.error) as error:
+        if deadline.expired or isinstance(error, TimeoutError):
+            raise deadline.error() from error
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error) or type(error).__name__
+            raise FetchUnreachable(f"{host} cannot be reached: {reason}.") from error
+        raise FetchFailed(f"{host} answered with something that is no page.") from error
+    finally:
+        connection.close()
+    if deadline.expired:  # cut in the middle of a body without a length
+        raise deadline.error()
+    return Page(url, response.status, found, data)
+
+
+def _resolve(host: str, port: int, deadline: _Deadline) -> list[str]:
+    """The addresses of a host, in the order in which the system would try them."""
+    lookup = _resolvers.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    try:
+        found = lookup.result(deadline.left)
+    except FutureTimeout as error:
+        raise deadline.error() from error
+    except socket.gaierror as error:
+        if error.errno == socket.EAI_AGAIN:
+            raise FetchUnreachable(f"The name {host} could not be looked up just now.") from error
+        raise FetchFailed(f"There is no host called {host}.") from error
+    except (OSError, UnicodeError) as error:
+        raise FetchFailed(f"There is no host called {host}.") from error
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _read(response: http.client.HTTPResponse, max_bytes: int, deadline: _Deadline) -> bytes:
+    length = response.getheader("Content-Length", "")
+    if length.isdecimal() and int(length) > max_bytes:
+        raise _too_large(max_bytes)
+    encoding = response.getheader("Content-Encoding", "identity").strip().lower()
+    unpack = None
+    if encoding in {"gzip", "x-gzip", "deflate"}:
+        unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    elif encoding not in {"", "identity"}:
+        raise FetchFailed(f"The site packs its pages in a way that is not understood ({encoding}).")
+    data = bytearray()
+    while piece := response.read1(PIECE):
+        # At most one byte too many: a page that unpacks to gigabytes costs no more than that.
+        data += unpack.decompress(piece, max_bytes + 1 - len(data)) if unpack else piece
+        if len(data) > max_bytes:
+            raise _too_large(max_bytes)
+        deadline.left  # noqa: B018  # raises when the time is up
+    if response.length or (unpack and not unpack.eof):
+        raise FetchUnreachable("The connection ended before the page was complete. Try again.")
+    return bytes(data)
+
+
+def _too_large(max_bytes: int) -> FileTooLarge:
+    return FileTooLarge(
+        f"The page has more than {max_bytes:,} bytes. Raise KBADMIN_MAX_FILE_SIZE to take it."
+    )
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
