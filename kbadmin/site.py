@@ -25,7 +25,7 @@ class KbadminSite(UnfoldAdminSite):
         """Our own pages; Unfold puts them before the pages of the models."""
         # Not before this site exists: what it shows is shared with the pages of the models,
         # which register with it.
-        from kbadmin.pages import playground, status, upload
+        from kbadmin.pages import playground, preview, status, upload
 
         return [
             path("playground/", self.admin_view(playground.page), name="playground"),
@@ -33,6 +33,7 @@ class KbadminSite(UnfoldAdminSite):
             path("upload/", self.admin_view(upload.page), name="upload"),
             # Not behind admin_view: a login page must not be swapped into a list of files.
             path("upload/progress/", upload.progress, name="upload_progress"),
+            path("upload/preview/", preview.preview, name="upload_preview"),
         ]
 
     def index(

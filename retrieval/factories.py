@@ -5,7 +5,7 @@ starts in a fraction of a second.
 """
 
 import threading
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -92,8 +92,18 @@ def chunker_for(index: Index) -> "Chunker":
     return _chunker(index.embedding_model_id, index.chunk_size, index.chunk_overlap)
 
 
+@lru_cache(maxsize=4)
+def trial_chunker(model_id: int, size: int, overlap: int) -> "Chunker":
+    """A chunker with settings that no index has: only the last few are kept."""
+    return _new_chunker(model_id, size, overlap)
+
+
 @cache
 def _chunker(model_id: int, size: int, overlap: int) -> "Chunker":
+    return _new_chunker(model_id, size, overlap)
+
+
+def _new_chunker(model_id: int, size: int, overlap: int) -> "Chunker":
     from retrieval.chunking import Chunker
 
     embedder = embedder_for(EmbeddingModel.objects.get(pk=model_id))
@@ -105,6 +115,7 @@ def reset() -> None:
     vector_store.cache_clear()
     query_store.cache_clear()
     _chunker.cache_clear()
+    trial_chunker.cache_clear()
     _embedders.clear()
     _rerankers.clear()
     statistics.reset()

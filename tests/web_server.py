@@ -4,8 +4,8 @@ import gzip
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -96,11 +96,9 @@ def serve() -> Iterator[Site]:
         def log_message(self, *_: object) -> None:
             pass
 
-    def with_broken_pipe(write: object) -> None:
-        try:
-            write()  # type: ignore[operator]
-        except OSError:
-            pass
+    def with_broken_pipe(write: Callable[[], object]) -> None:
+        with suppress(OSError):
+            write()
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

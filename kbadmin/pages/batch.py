@@ -10,12 +10,13 @@ from retrieval.models import Revision
 
 @dataclass(frozen=True)
 class Item:
-    """One file as it was answered: accepted with an outcome, or refused with a reason."""
+    """One file, text or address as it was answered: accepted, or refused with a reason."""
 
     name: str
     outcome: str = ""
     revision: int = 0
     refusal: str = ""
+    document: int = 0
 
 
 class Batch:
@@ -53,7 +54,7 @@ class Batch:
     def add(self, items: Iterable[Item]) -> None:
         self.store["items"] = [
             *self.store.get("items", []),
-            *([i.name, i.outcome, i.revision, i.refusal] for i in items),
+            *([i.name, i.outcome, i.revision, i.refusal, i.document] for i in items),
         ]
         self.store.save()
 

@@ -15,7 +15,14 @@ from retrieval.admin import states
 from retrieval.models import Document, Revision
 
 #: How far a file in this state has come, in percent.
-PROGRESS = {"queued": 0, "parsing": 10, "chunking": 30, "embedding": 50, "syncing": 85}
+PROGRESS = {
+    "queued": 0,
+    "fetching": 5,
+    "parsing": 10,
+    "chunking": 30,
+    "embedding": 50,
+    "syncing": 85,
+}
 #: Rows drawn at once: a page that asks again every second must stay small.
 ROWS_SHOWN = 100
 REASONS_SHOWN = 3
@@ -40,6 +47,7 @@ class Row:
     document: int = 0
     members: Members | None = None
     is_duplicate: bool = False
+    key: int = 0  #: the same while the row is watched
 
     @property
     def is_unfinished(self) -> bool:
@@ -72,9 +80,14 @@ class Report:
         return self.total - len(self.rows)
 
 
-def describe(item: Item, revision: dict[str, Any] | None, members: Members | None) -> Row:
+def describe(
+    item: Item, revision: dict[str, Any] | None, members: Members | None, alive: set[int]
+) -> Row:
     if item.refusal:
         return Row(item.name, "failed", _("refused"), item.refusal)
+    if revision is None and item.document in alive:
+        # The page was fetched, and was the same as before.
+        return Row(item.name, "unchanged", _("unchanged"), document=item.document)
     if revision is None:
         return Row(item.name, "gone", _("deleted"))
     state, code = str(revision["state"]), str(revision["failure_code"])
@@ -89,6 +102,7 @@ def describe(item: Item, revision: dict[str, Any] | None, members: Members | Non
         revision["document_id"],
         members,
         is_duplicate=state == Revision.State.SKIPPED and code == "duplicate",
+        key=item.revision,
     )
 
 
@@ -136,8 +150,10 @@ def report(items: list[Item], seen: int = 0, everything: bool = False) -> Report
         row["pk"]: row for row in Revision.objects.filter(pk__in=keys).values("pk", *fields)
     }
     members = members_of(revisions.values())
+    missing = [item.document for item in items if item.document and item.revision not in revisions]
+    alive = set(Document.objects.alive().filter(pk__in=missing).values_list("pk", flat=True))
     pairs = [
-        (item, describe(item, row, members.get(row["document_id"]) if row else None))
+        (item, describe(item, row, members.get(row["document_id"]) if row else None, alive))
         for item in items
         for row in [revisions.get(item.revision)]
     ]
@@ -168,7 +184,12 @@ def report(items: list[Item], seen: int = 0, everything: bool = False) -> Report
 
 
 def outcome_of(item: Item, row: Row) -> str:
-    """What was left out as a duplicate may have been kept since."""
+    """What was left out as a duplicate may have been kept since; a page is known to be
+    unchanged, or to be another's duplicate, only when it was fetched."""
+    if row.state == "unchanged":
+        return "unchanged"
+    if row.is_duplicate:
+        return "duplicate"
     return "added" if item.outcome == "duplicate" and not row.is_duplicate else item.outcome
 
 

@@ -1,4 +1,4 @@
-"""Upload: several files at once, each accepted on its own, each with its live state."""
+"""Upload: files, a text or addresses, each accepted on its own, each with its live state."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -7,28 +7,23 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
-from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext
 from django.views.decorators.http import require_http_methods
 
+from kbadmin.pages import incoming
 from kbadmin.pages.batch import Batch, Item
 from kbadmin.pages.batch_report import report
 from retrieval.admin import versions
-from retrieval.exceptions import FileTooLarge, KnowledgeBaseError
-from retrieval.ingest import Outcome, accept
-from retrieval.models import Collection, Document, EmbeddingModel, Revision, Worker
-from retrieval.parsers.detection import BY_SUFFIX, Format, suffix_of
+from retrieval.exceptions import InvalidRequest, KnowledgeBaseError
+from retrieval.models import Collection, EmbeddingModel, Revision, Worker
+from retrieval.parsers.detection import BY_SUFFIX, Format
 
-NAME_LENGTH = 500
 COLUMN_LENGTH = 200
-#: Where the column mapping says something; an archive hands it on to its files.
-TABLES = {Format.CSV, Format.XLSX, Format.JSONL, Format.ZIP}
 
 
 class UploadForm(forms.Form):
@@ -40,6 +35,23 @@ class UploadForm(forms.Form):
     )
     answer_column = forms.CharField(
         label=gettext_lazy("Answer column"), max_length=COLUMN_LENGTH, required=False
+    )
+
+    title = forms.CharField(
+        label=gettext_lazy("Title"), max_length=incoming.TITLE_LENGTH, required=False
+    )
+    text = forms.CharField(
+        label=gettext_lazy("Text"),
+        max_length=incoming.TEXT_LENGTH,
+        required=False,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 12}),
+    )
+    addresses = forms.CharField(
+        label=gettext_lazy("Web addresses"),
+        max_length=incoming.TEXT_LENGTH,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false"}),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -63,7 +75,12 @@ class UploadForm(forms.Form):
     @property
     def problem(self) -> str:
         errors = self.non_field_errors()
-        return str(errors[0]) if errors else _("Choose a collection.")
+        if errors:
+            return str(errors[0])
+        if "collection" in self.errors:
+            return _("Choose a collection.")
+        name, found = next(iter(self.errors.items()))
+        return f"{self.fields[name].label}: {found[0]}"
 
 
 @require_http_methods(["GET", "POST"])
@@ -93,6 +110,7 @@ def show(request: HttpRequest, batch: Batch | None, status: int = 200) -> HttpRe
         "max_size": settings.MAX_FILE_SIZE,
         "formats": format_names(),
         "suffixes": ",".join(BY_SUFFIX),
+        "max_addresses": incoming.MAX_ADDRESSES,
         "max_files": settings.DATA_UPLOAD_MAX_NUMBER_FILES,
         **(progress_context(request, batch) if batch else {}),
     }
@@ -134,77 +152,52 @@ def progress_context(request: HttpRequest, batch: Batch) -> dict[str, Any]:
 
 
 def receive(request: HttpRequest, batch: Batch | None) -> HttpResponse:
-    wants_json = request.headers.get("Accept") == "application/json"
     form = UploadForm(request.POST)
-    files = request.FILES.getlist("files")
-    if not form.is_valid() or not files:
-        problem = _("Choose at least one file.") if form.is_valid() else form.problem
-        if wants_json:
-            return JsonResponse({"error": problem}, status=400)
-        messages.error(request, problem)
+    try:
+        if not form.is_valid():
+            raise InvalidRequest(form.problem)
+        items = take_all(request, form)
+    except KnowledgeBaseError as error:
+        if wants_json(request):
+            return JsonResponse({"error": error.message}, status=400)
+        messages.error(request, error.message)
         return show(request, None, status=400)
+    batch = batch or Batch.create(user_id(request))
+    batch.add(items)
+    address = f"{reverse('admin:upload')}?{urlencode({'batch': batch.key})}"
+    return JsonResponse({"batch": address}) if wants_json(request) else redirect(address)
+
+
+def wants_json(request: HttpRequest) -> bool:
+    return request.headers.get("Accept") == "application/json"
+
+
+def take_all(request: HttpRequest, form: UploadForm) -> list[Item]:
+    """What became of each file, text and address.
+
+    Raises InvalidRequest or ParseError, before anything is taken, if there is nothing to take
+    or the list of addresses cannot be read.
+    """
+    collection, text = form.cleaned_data["collection"], form.cleaned_data["text"]
+    files = request.FILES.getlist("files")
+    addresses = incoming.addresses_in(
+        form.cleaned_data["addresses"], request.FILES.get("address_file")
+    )
+    if not (files or text.strip() or addresses):
+        raise InvalidRequest(_("Choose at least one file, paste a text, or give an address."))
     paths = request.POST.getlist("paths")
     if len(paths) != len(files):  # without JavaScript there are only names
         paths = [file.name or "" for file in files]
     brought: list[Revision] = []
     items = [
-        take(form.cleaned_data["collection"], path, file, form.columns, brought)
+        incoming.take_file(collection, path, file, form.columns, brought)
         for path, file in zip(paths, files, strict=True)
     ]
+    if text.strip():
+        items.append(incoming.take_text(collection, form.cleaned_data["title"], text, brought))
+    items += [incoming.take_address(collection, address, brought) for address in addresses]
     versions.record(user_id(request), brought)
-    batch = batch or Batch.create(user_id(request))
-    batch.add(items)
-    address = f"{reverse('admin:upload')}?{urlencode({'batch': batch.key})}"
-    if wants_json:
-        return JsonResponse({"batch": address})
-    return redirect(address)
-
-
-def take(
-    collection: Collection,
-    path: str,
-    file: "UploadedFile[Any]",
-    columns: dict[str, str],
-    brought: list[Revision],
-) -> Item:
-    """Hand one file over; whatever is wrong with it stays with it. A new version is put into
-    `brought`."""
-    name = clean_path(path or file.name or "")
-    try:
-        if (file.size or 0) > settings.MAX_FILE_SIZE:
-            # Said before the file is read into memory.
-            raise FileTooLarge(
-                _("The file is larger than %(limit)s. Split it, or raise KBADMIN_MAX_FILE_SIZE.")
-                % {"limit": filesizeformat(settings.MAX_FILE_SIZE)}
-            )
-        if not name or len(name) > NAME_LENGTH:
-            return Item(path[:100], refusal=_("The file name is empty or too long."))
-        accepted = accept(
-            collection,
-            external_id=name,
-            filename=name.rsplit("/", 1)[-1],
-            data=file.read(),
-            origin=Document.Origin.UPLOAD,
-            options={"columns": columns} if columns and is_table(name) else {},
-        )
-    except KnowledgeBaseError as error:
-        return Item(name, refusal=error.message)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        return Item(name, refusal=_("The file could not be stored: %(e)s.") % {"e": reason})
-    if accepted.outcome not in {Outcome.UNCHANGED, Outcome.RETRIED}:
-        brought.append(accepted.revision)
-    return Item(name, str(accepted.outcome), accepted.revision.pk)
-
-
-def is_table(name: str) -> bool:
-    return BY_SUFFIX.get(suffix_of(name)) in TABLES
-
-
-def clean_path(path: str) -> str:
-    """A relative path as a browser sends it → a name that is the same on every system."""
-    parts = "".join(c for c in path.replace("\\", "/") if c.isprintable()).split("/")
-    return "/".join(part for part in parts if part.strip() not in {"", ".", ".."})
+    return items
 
 
 def retry(request: HttpRequest, batch: Batch | None) -> HttpResponse:

@@ -52,6 +52,7 @@ class CollectionPage(TombstoneAdmin[Collection]):
     ) -> HttpResponse:
         collection = self.get_object(request, object_id)
         facts = index_state.facts(collection) if collection is not None else {}
+        index_state.prefill(facts, request.GET)
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **facts})
 
     def progress_view(self, request: HttpRequest, pk: int) -> HttpResponse:

@@ -1,5 +1,6 @@
 """What is known about a collection's indexes, as its page shows it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -116,6 +117,19 @@ def facts(collection: Collection) -> dict[str, Any]:
         "previous": live.replaces_id if live and not building else None,
         "reindex_form": ReindexForm(initial=initial(live)) if live and not building else None,
     }
+
+
+def prefill(facts: dict[str, Any], given: Mapping[str, str]) -> None:
+    """Put the sizes that an address carries into the form, and open it."""
+    form = facts.get("reindex_form")
+    sizes = {
+        name: int(value)
+        for name in ("chunk_size", "chunk_overlap")
+        if (value := given.get(name, "")).isdecimal()
+    }
+    if form is not None and sizes:
+        form.initial |= sizes
+        facts["reindex_open"] = True
 
 
 def initial(index: Index) -> dict[str, Any]:

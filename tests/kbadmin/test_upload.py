@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from kbadmin.pages.batch import Item
 from kbadmin.pages.batch_report import report
-from kbadmin.pages.upload import clean_path
+from kbadmin.pages.incoming import clean_path
 from retrieval.models import Collection, Document, EmbeddingModel, Revision, Worker
 from tests.kbadmin.conftest import Add
 
@@ -155,14 +155,14 @@ def test_the_script_is_told_what_is_missing(page: Client, collection: Collection
     response = page.post(URL, {"collection": collection.pk}, headers={"Accept": "application/json"})
     assert (response.status_code, response.json()) == (
         400,
-        {"error": "Choose at least one file."},
+        {"error": "Choose at least one file, paste a text, or give an address."},
     )
 
 
 def test_without_files_the_form_says_so(page: Client, collection: Collection) -> None:
     response = page.post(URL, {"collection": collection.pk})
     assert response.status_code == 400
-    assert "Choose at least one file." in response.content.decode()
+    assert "Choose at least one file, paste a text, or give" in response.content.decode()
 
 
 def test_a_deleted_collection_takes_nothing(page: Client, collection: Collection) -> None:

@@ -87,7 +87,7 @@ def test_what_is_no_web_address_is_refused(address: str) -> None:
     [
         "127.0.0.1",
         "127.8.9.1",
-        "0.0.0.0",  # noqa: S104
+        "0.0.0.0",
         "10.1.2.3",
         "172.16.0.1",
         "192.168.1.1",
@@ -159,7 +159,7 @@ def answers(monkeypatch: pytest.MonkeyPatch, *rounds: list[str]) -> list[str]:
             ips = rounds[min(len(asked), len(rounds)) - 1]
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in ips]
 
-    monkeypatch.setattr(fetching.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     return asked
 
 
@@ -189,7 +189,7 @@ def test_the_address_that_was_checked_is_the_one_that_is_asked(
         tried.append(address[0])
         raise ConnectionRefusedError(111, "Connection refused")
 
-    monkeypatch.setattr(fetching.socket, "create_connection", create_connection)
+    monkeypatch.setattr(socket, "create_connection", create_connection)
     with pytest.raises(FetchUnreachable):
         get(f"http://rebinding.example:{site.port}/", allowed=set())
     assert (asked, tried) == (["rebinding.example"], ["1.2.3.4"])
