@@ -47,6 +47,7 @@ class Row:
     document: int = 0
     members: Members | None = None
     is_duplicate: bool = False
+    is_same: bool = False  #: a page that was fetched and had not changed
     key: int = 0  #: the same while the row is watched
 
     @property
@@ -87,7 +88,8 @@ def describe(
         return Row(item.name, "failed", _("refused"), item.refusal)
     if revision is None and item.document in alive:
         # The page was fetched, and was the same as before.
-        return Row(item.name, "unchanged", _("unchanged"), document=item.document)
+        unchanged = Revision.State.INDEXED
+        return Row(item.name, unchanged, _("unchanged"), document=item.document, is_same=True)
     if revision is None:
         return Row(item.name, "gone", _("deleted"))
     state, code = str(revision["state"]), str(revision["failure_code"])
@@ -186,7 +188,7 @@ def report(items: list[Item], seen: int = 0, everything: bool = False) -> Report
 def outcome_of(item: Item, row: Row) -> str:
     """What was left out as a duplicate may have been kept since; a page is known to be
     unchanged, or to be another's duplicate, only when it was fetched."""
-    if row.state == "unchanged":
+    if row.is_same:
         return "unchanged"
     if row.is_duplicate:
         return "duplicate"

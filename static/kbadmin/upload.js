@@ -89,6 +89,7 @@
     }
     list.replaceChildren(...rows);
     list.hidden = !chosen.length;
+    form.classList.toggle("kb-has-files", chosen.length > 0);
     const count = chosen.length === 1 ? words.textChosenOne : words.textChosen;
     say(chosen.length ? fill(count, { total: chosen.length }) : "");
     sending.hidden = !chosen.length;
