@@ -25,9 +25,10 @@ class KbadminSite(UnfoldAdminSite):
         """Our own pages; Unfold puts them before the pages of the models."""
         # Not before this site exists: what it shows is shared with the pages of the models,
         # which register with it.
-        from kbadmin.pages import playground, preview, status, upload
+        from kbadmin.pages import inspector, playground, preview, status, upload
 
         return [
+            *inspector.urls(self),
             path("playground/", self.admin_view(playground.page), name="playground"),
             path("status/", self.admin_view(status.page), name="status"),
             path("upload/", self.admin_view(upload.page), name="upload"),

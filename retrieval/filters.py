@@ -25,19 +25,24 @@ OWN_FIELDS = ("external_id", "source", "origin")
 
 
 def documents_matching(collection_id: int, filter: Mapping[str, Any]) -> list[int]:
-    """Primary keys of the searchable documents that a filter leaves.
+    """Primary keys of the searchable documents that a filter leaves. Raises InvalidFilter."""
+    documents = Document.objects.searchable().filter(collection=collection_id)
+    return list(narrowed(documents, filter).values_list("pk", flat=True))
+
+
+def narrowed(documents: DocumentQuerySet, filter: Mapping[str, Any]) -> DocumentQuerySet:
+    """Of some documents those that a filter leaves.
 
     Raises InvalidFilter, with the name of the field that is wrong.
     """
     if len(filter) > MAX_FIELDS:
         raise InvalidFilter(f"filter: at most {MAX_FIELDS} fields are possible.")
-    documents: DocumentQuerySet = Document.objects.searchable().filter(collection=collection_id)
     for key, condition in filter.items():
         if not is_clean(key):
             raise InvalidFilter("filter: a field name holds characters that no field can.")
         for operator, value in _conditions(key, condition):
             documents = documents.filter(_query(key, operator, value))
-    return list(documents.values_list("pk", flat=True))
+    return documents
 
 
 def _conditions(key: str, condition: Any) -> list[tuple[str, Any]]:

@@ -73,6 +73,20 @@ class VectorRecord:
     vector: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A record as Chroma holds it, whoever wrote it."""
+
+    id: str
+    metadata: Mapping[str, Any]
+    document: str  #: a text beside the vector; we write none, a stranger may have
+    vector: NDArray[np.float32]  #: of shape (dimension,)
+
+    @property
+    def hash(self) -> str:
+        return str(self.metadata.get("hash", ""))
+
+
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
@@ -274,6 +288,24 @@ class VectorStore:
                     found[id_] = str((metadata or {}).get("hash", ""))
                 if len(page["ids"]) < READ_BATCH:
                     return found
+
+    def fetch(self, name: str, ids: Sequence[str]) -> dict[str, StoredRecord]:
+        """Whole records by id; ids that Chroma does not hold are left out."""
+        found: dict[str, StoredRecord] = {}
+        with self._using(name) as collection:
+            for batch in batches(ids, WRITE_BATCH):
+                page: Any = collection.get(
+                    ids=batch, include=["metadatas", "documents", "embeddings"]
+                )
+                columns = (page["ids"], page["metadatas"], page["documents"], page["embeddings"])
+                for id_, metadata, document, vector in zip(*columns, strict=True):
+                    found[id_] = StoredRecord(
+                        id=id_,
+                        metadata=metadata or {},
+                        document=document or "",
+                        vector=np.asarray(vector, dtype=np.float32),
+                    )
+        return found
 
     def query(self, name: str, vector: NDArray[np.float32], k: int) -> list[DenseCandidate]:
         """The k nearest records of a vector of shape (dimension,), nearest first.

@@ -31,8 +31,9 @@ from retrieval.exceptions import (
     VectorStoreError,
     VectorStoreUnavailable,
 )
-from retrieval.models import Index, Revision, Worker
+from retrieval.models import Index, IndexReport, Revision, Worker
 from retrieval.models.worker import HEARTBEAT
+from retrieval.reports import ReportMaker
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ class WorkerProcess:
             worker_id=self.name[:64],
             excluded_queue_names=[],
         )
+        self._reports = ReportMaker(self.name)
         self._reconcile_at = 0.0
         self._probe_at = 0.0
         self._chroma_was_away = False
@@ -125,6 +127,7 @@ class WorkerProcess:
         # What is still held was cut short by an error or a stop: others may have it at once.
         Revision.objects.all().held_by(self.name).release()
         Index.objects.all().held_by(self.name).release()
+        self._reports.give_back()
         Worker.objects.filter(name=self.name).update(
             stopped_at=timezone.now(), doing="", done_count=self._finished
         )
@@ -139,6 +142,7 @@ class WorkerProcess:
                 )
                 Revision.objects.all().extend_lease(self.name, settings.LEASE_SECONDS)
                 Index.objects.all().extend_lease(self.name, settings.LEASE_SECONDS)
+                IndexReport.objects.all().extend_lease(self.name, settings.LEASE_SECONDS)
             except OperationalError as error:
                 logger.warning("heartbeat missed: %s", error)
                 close_old_connections()
@@ -151,7 +155,9 @@ class WorkerProcess:
         fetching = self._fetch_some()
         indexed = self._index_batch()
         built = self._build_step()
-        return indexed or built or self._clean_up() or (fetching and self._wait_for_pages())
+        busy = indexed or built or self._clean_up()
+        reported = self._reports.step()
+        return reported or busy or (fetching and self._wait_for_pages())
 
     def index_pending(self) -> int:
         """Index until nothing is due; returns the documents that were finished."""
@@ -270,6 +276,7 @@ class WorkerProcess:
                     # The heartbeat would hold for ever what an error has left in work.
                     self._wait_for_second()
                     Revision.objects.all().held_by(self.name).release()
+                    self._reports.give_back()
                     cut_short = False
                 self._reconcile_when_due()
                 self._probe_when_due()
@@ -360,6 +367,7 @@ def release_abandoned(host: str) -> int:
             continue  # if it is not that worker any more, the lease decides
         released += Revision.objects.all().held_by(worker.name).abandon()
         Index.objects.all().held_by(worker.name).release()
+        IndexReport.objects.all().held_by(worker.name).release()
         Worker.objects.filter(pk=worker.pk).update(stopped_at=F("seen_at"), doing="")
     return released
 

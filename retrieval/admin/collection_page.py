@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, QueryDict
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -20,6 +21,7 @@ from retrieval.models import Collection, Index
 
 class CollectionPage(TombstoneAdmin[Collection]):
     change_form_template = "kbadmin/collection.html"
+    delete_confirmation_template = "kbadmin/collection_delete.html"
 
     def get_urls(self) -> list[URLPattern]:
         def action(name: str, act: Callable[[HttpRequest, Collection], str]) -> URLPattern:
@@ -54,6 +56,36 @@ class CollectionPage(TombstoneAdmin[Collection]):
         facts = index_state.facts(collection) if collection is not None else {}
         index_state.prefill(facts, request.GET)
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **facts})
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        # Each is deleted on its own page, where its name has to be typed.
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Deletes only what was named: a whole collection is easily confused with another."""
+        extra = {**(extra_context or {}), "purge_days": settings.PURGE_DAYS}
+        collection = self.get_object(request, object_id)
+        typed = " ".join(request.POST.get("typed", "").split())
+        wrong = (
+            request.method == "POST"
+            and collection is not None
+            and typed != " ".join(collection.title.split())
+        )
+        if not wrong:
+            return super().delete_view(request, object_id, extra)
+        if not self.has_delete_permission(request, collection):
+            raise PermissionDenied
+        # Shown once more as if it had only been opened.
+        request.POST = QueryDict()
+        response = super().delete_view(
+            request, object_id, {**extra, "typed": typed, "is_wrong": True}
+        )
+        response.status_code = 400
+        return response
 
     def progress_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The bar of an index that is built; once there is none any more, the whole box."""

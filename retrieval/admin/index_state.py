@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from django import forms
 from django.conf import settings
@@ -13,8 +14,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from retrieval.admin.base import badge
+from retrieval.disk_usage import disk_usage
 from retrieval.exceptions import VectorCollectionMissing, VectorStoreError
-from retrieval.models import Chunk, Collection, EmbeddingModel, Index
+from retrieval.models import Chunk, Collection, EmbeddingModel, Index, IndexReport
 
 if TYPE_CHECKING:
     from retrieval.vector_store import VectorStore
@@ -46,12 +48,20 @@ class Counts:
         return self.records is not None and self.records < self.chunks
 
 
-def count(index: Index) -> Counts:
+def is_local() -> bool:
+    """Whether Chroma's files may be those in our own data folder."""
+    return urlsplit(settings.CHROMA_URL).hostname in {"127.0.0.1", "::1", "localhost"}
+
+
+def count(index: Index, ask: bool = True) -> Counts:
+    """Both stores' counts; `ask` is False where Chroma is known to be away."""
     rows = Chunk.objects.live().filter(
         document__collection=index.collection_id, chunking=index.chunking
     )
     chunks = rows.order_by()[:CHUNKS_COUNTED].count()
     records, problem = None, ""
+    if not ask:
+        return Counts(chunks, chunks == CHUNKS_COUNTED, None, _("Chroma does not answer"))
     try:
         records = impatient_store().count(index.physical_name)
     except VectorCollectionMissing:
@@ -67,11 +77,20 @@ def differences(index: Index) -> dict[str, int]:
     return {name: int(drift.get(name) or 0) for name in ("missing", "stale", "orphaned")}
 
 
+def is_found_to_differ(index: Index) -> bool:
+    """Whether a comparison that repaired nothing found differences since the last repair."""
+    reports = index.reports.filter(kind=IndexReport.Kind.DIFFERENCES, made_at__isnull=False)
+    if index.checked_at is not None:
+        reports = reports.filter(made_at__gt=index.checked_at)
+    counts = reports.values_list("data__counts", flat=True).first() or {}
+    return any(counts.get(name) for name in ("missing", "stale", "orphaned"))
+
+
 def step_badge(index: Index, counts: Counts) -> SafeString:
     """Whether Chroma and the database say the same, as far as is known."""
     if index.state == Index.State.DAMAGED:
         return badge("damaged", _("damaged"))
-    if counts.too_few:
+    if counts.too_few or is_found_to_differ(index):
         return badge("failed", _("differs"))
     if index.checked_at is None:
         return badge("low", _("never compared"))
@@ -105,7 +124,9 @@ def facts(collection: Collection) -> dict[str, Any]:
     building = [row for row in rows if row.state == Index.State.BUILDING]
     others = [row for row in rows if row != live and row not in building]
     counts = count(live) if live else None
+    usage = disk_usage(settings.CHROMA_DIR, live.physical_name) if live and is_local() else None
     return {
+        "usage": usage,
         "collection": collection,
         "live": live,
         "counts": counts,

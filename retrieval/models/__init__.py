@@ -10,6 +10,7 @@ from retrieval.models.embedding_model import EmbeddingModel
 from retrieval.models.evaluation import EvaluationAnswer, EvaluationRun, Judgment
 from retrieval.models.feedback import Feedback
 from retrieval.models.index import Index
+from retrieval.models.index_report import IndexReport
 from retrieval.models.revision import Revision
 from retrieval.models.search import Search
 from retrieval.models.search_day import SearchDay
@@ -27,6 +28,7 @@ __all__ = [
     "EvaluationRun",
     "Feedback",
     "Index",
+    "IndexReport",
     "Judgment",
     "Revision",
     "Search",
