@@ -67,8 +67,8 @@ class CollectionPage(TombstoneAdmin[Collection]):
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Deletes only what was named: a whole collection is easily confused with another."""
-        extra = {**(extra_context or {}), "purge_days": settings.PURGE_DAYS}
         collection = self.get_object(request, object_id)
+        extra = {**(extra_context or {}), "purge_days": settings.PURGE_DAYS}
         typed = " ".join(request.POST.get("typed", "").split())
         wrong = (
             request.method == "POST"

@@ -2,13 +2,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
+from retrieval import reports, sync
+from retrieval.admin import index_state
 from retrieval.ingest import accept
-from retrieval.models import Chunk, Collection, Document, EmbeddingModel, Revision
+from retrieval.models import (
+    Chunk,
+    Collection,
+    Document,
+    Embedding,
+    EmbeddingModel,
+    Index,
+    IndexReport,
+    Revision,
+)
+from retrieval.vector_store import VectorStore
 
 Add = Callable[..., Document]
 
@@ -22,6 +35,16 @@ def twin_of(document: Document, name: str = "copy.md") -> Document:
         data=document.latest_revision.original.read(),  # type: ignore[union-attr]
         origin=Document.Origin.UPLOAD,
     ).document
+
+
+def make_report(index: Index, kind: str) -> IndexReport:
+    """A report as a worker makes it."""
+    report = reports.request(index, kind)
+    maker = reports.ReportMaker("test")
+    while maker.step():
+        pass
+    report.refresh_from_db()
+    return report
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +113,60 @@ def add(collection: Collection) -> Add:
         return document
 
     return add
+
+
+@pytest.fixture
+def index(collection: Collection) -> Index:
+    return Index.objects.select_related("embedding_model", "collection").get(
+        pk=collection.live_index_id
+    )
+
+
+@pytest.fixture
+def chroma_store(chroma: str, monkeypatch: pytest.MonkeyPatch) -> VectorStore:
+    """The running Chroma, as pages and workers see it."""
+    store = VectorStore(chroma, timeout=30)
+    monkeypatch.setattr(index_state, "impatient_store", lambda: store)
+    return store
+
+
+@pytest.fixture
+def fill(add: Add, index: Index, chroma_store: VectorStore) -> Callable[..., list[Chunk]]:
+    """Makes documents whose chunks are in the live index, in both stores."""
+
+    def fill(documents: int = 1, chunks: int = 1, name: str = "note") -> list[Chunk]:
+        made = []
+        for number in range(documents):
+            document = add(f"{name}-{number}.md", chunks=chunks)
+            for chunk in document.chunks.order_by("order"):
+                chunk.chunking = index.chunking
+                chunk.text_hash = f"{chunk.pk:016x}" * 2
+                chunk.text = f"What the {name} {number} says of apples, part {chunk.order}."
+                chunk.save()
+                made.append(chunk)
+        vectors = {}
+        for chunk in made:
+            vector = np.random.default_rng(chunk.pk).normal(size=384).astype(np.float32)
+            vectors[chunk.text_hash] = vector / np.linalg.norm(vector)
+        Embedding.objects.bulk_create(
+            Embedding(
+                embedding_model=index.embedding_model,
+                text_hash=digest,
+                vector=Embedding.pack(vector),
+            )
+            for digest, vector in vectors.items()
+        )
+        sync.send_chunks(chroma_store, index, made, vectors)
+        return made
+
+    return fill
+
+
+@pytest.fixture
+def without_chroma(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens where pages ask Chroma."""
+    nowhere = VectorStore("http://127.0.0.1:9", timeout=0.5)
+    monkeypatch.setattr(index_state, "impatient_store", lambda: nowhere)
 
 
 @pytest.fixture

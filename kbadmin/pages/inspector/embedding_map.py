@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET
 from kbadmin.pages.inspector import shell
 from kbadmin.pages.inspector.reports import facts, report_of
 from retrieval import inspection
-from retrieval.models import Attribute, Chunk, IndexReport
+from retrieval.models import Attribute, Chunk, Document, IndexReport
 
 #: Groups with a colour of their own; the rest share one.
 COLOURS = 8
@@ -51,6 +51,7 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
         is_list_open=bool(given),
         before_url=f"?from={max(begin - LISTED, 0)}{index_query(about)}" if begin else "",
         after_url=f"?from={end}{index_query(about)}" if end < len(stored) else "",
+        colour_by=colour_by([row[0] for row in stored], keys),
         choices=[("document", _("Document")), ("source", _("Source"))]
         + [(f"key:{key}", key) for key in keys],
         points_url=about.url("inspector_points"),
@@ -70,6 +71,14 @@ def keys_of(chunks: list[int]) -> list[str]:
     rows = Attribute.objects.filter(document__in=documents).values_list("key", "document_id")
     common = Counter(key for key, _document in set(rows))
     return sorted(key for key, _number in common.most_common(KEYS))
+
+
+def colour_by(chunks: list[int], keys: list[str]) -> str:
+    """What tells most at first sight: tags, or else where the documents come from."""
+    if "tags" in keys:
+        return "key:tags"
+    sources = Document.objects.filter(chunks__in=chunks).order_by().values("source").distinct()[:2]
+    return "source" if len(sources) > 1 else "document"
 
 
 @require_GET

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET
 
 from kbadmin.pages.inspector import shell
 from retrieval import inspection
-from retrieval.admin.index_state import impatient_store
+from retrieval.admin import index_state
 from retrieval.embeddings import stored_embeddings
 from retrieval.exceptions import VectorStoreError
 from retrieval.fusion import similarity
@@ -119,7 +119,9 @@ def near(about: shell.Inspected, record: "StoredRecord") -> tuple[list[Neighbour
         return [], ""
     index = about.index
     try:
-        found = impatient_store().query(index.physical_name, record.vector, NEIGHBOURS + 1)
+        found = index_state.impatient_store().query(
+            index.physical_name, record.vector, NEIGHBOURS + 1
+        )
     except VectorStoreError as error:
         return [], error.message
     others = [hit for hit in found if str(hit.chunk_id) != record.id][:NEIGHBOURS]

@@ -30,7 +30,9 @@ class FindForm(forms.Form):
     filter = forms.JSONField(
         required=False,
         label=gettext_lazy("Filter"),
-        help_text=gettext_lazy('Front matter as JSON, such as {"lang": "en"}'),
+        error_messages={
+            "invalid": gettext_lazy('The filter is no JSON. Write, for example, {"lang": "en"}')
+        },
     )
 
     def clean_filter(self) -> dict[str, Any]:
