@@ -118,7 +118,7 @@ def add(collection: Collection) -> Add:
 @pytest.fixture
 def index(collection: Collection) -> Index:
     return Index.objects.select_related("embedding_model", "collection").get(
-        pk=collection.live_index_id
+        collection=collection, state=Index.State.LIVE
     )
 
 
