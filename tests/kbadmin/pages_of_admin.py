@@ -107,6 +107,24 @@ OWN = (
     Page("document-failed", "/admin/retrieval/document/{failed}/change/"),
     Page("document-long", "/admin/retrieval/document/{long}/change/"),
     Page("collection-progress", "/admin/retrieval/collection/{collection}/progress/", variant=True),
+    Page("inspector", "/admin/collections/{collection}/inspector/"),
+    Page(
+        "inspector-deep",
+        "/admin/collections/{collection}/inspector/?after={document}-0",
+        variant=True,
+    ),
+    Page(
+        "inspector-before",
+        "/admin/collections/{collection}/inspector/?before=999999-0",
+        variant=True,
+    ),
+    Page(
+        "inspector-found", "/admin/collections/{collection}/inspector/?q={question}", variant=True
+    ),
+    Page("inspector-record", "/admin/collections/{collection}/inspector/record/?id={chunk}"),
+    Page("inspector-differences", "/admin/collections/{collection}/inspector/differences/"),
+    Page("inspector-quality", "/admin/collections/{collection}/inspector/quality/"),
+    Page("inspector-map", "/admin/collections/{collection}/inspector/map/"),
     Page("user-password", "/admin/auth/user/{user}/password/"),
     Page("password-change", "/admin/password_change/"),
     Page("search-anywhere", "/admin/search/?s=invoice", variant=True),

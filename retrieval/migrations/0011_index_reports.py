@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('retrieval', '0008_search_settings'),
+        ('retrieval', '0010_search_days'),
     ]
 
     operations = [
@@ -22,8 +22,8 @@ class Migration(migrations.Migration):
                 ('attempts', models.PositiveIntegerField(default=0, verbose_name='attempts')),
                 ('lease_owner', models.CharField(blank=True, max_length=100, verbose_name='held by')),
                 ('lease_until', models.DateTimeField(blank=True, null=True, verbose_name='held until')),
-                ('progress_done', models.PositiveIntegerField(default=0, verbose_name='chunks done')),
-                ('progress_total', models.PositiveIntegerField(default=0, verbose_name='chunks in all')),
+                ('progress_done', models.PositiveIntegerField(default=0, verbose_name='steps done')),
+                ('progress_total', models.PositiveIntegerField(default=0, verbose_name='steps in all')),
                 ('failure_message', models.TextField(blank=True, verbose_name='failure')),
                 ('data', models.JSONField(blank=True, default=dict, verbose_name='result')),
                 ('made_at', models.DateTimeField(blank=True, null=True, verbose_name='made at')),
