@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('retrieval', '0010_search_days'),
+        ('retrieval', '0011_fetching'),
     ]
 
     operations = [
