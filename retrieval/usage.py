@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
+from typing import Any, NamedTuple
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
@@ -26,7 +27,7 @@ GROWTH = 1.05
 #: By then a row is committed that says it was written so long ago.
 SETTLED = timedelta(seconds=5)
 #: Searches that are counted from the log, where the worker has not summed them up yet.
-UNSUMMED_COUNTED = 10_000
+UNSUMMED_COUNTED = 5_000
 
 
 def bucket(milliseconds: float) -> int:
@@ -203,29 +204,47 @@ def asked(begin: datetime, last: date, collection: int | None = None) -> QuerySe
     return searches.order_by("-created_at")
 
 
-@dataclass(slots=True)
-class AskedQuestion:
-    """One question, however often it was asked; its words and answer are the newest ones."""
+class Asked(NamedTuple):
+    """What the lists need of a logged search; rows of a thousand models would be slow."""
 
-    newest: Search
-    times: int = 0
+    collection_id: int
+    query: str
+    confidence: str
+    result_count: int
+    results: Any = ()  #: as logged: dicts with the `document_id` of each passage
 
     @property
     def is_weak(self) -> bool:
-        return self.newest.confidence != Search.Confidence.HIGH
+        return self.confidence != Search.Confidence.HIGH
 
 
-def questions(searches: Iterable[Search]) -> list[AskedQuestion]:
+def read(searches: QuerySet[Search], most: int, with_results: bool = False) -> list[Asked]:
+    """At most so many of these searches, in their order."""
+    columns = Asked._fields if with_results else Asked._fields[:-1]
+    return [Asked(*row) for row in searches.values_list(*columns)[:most]]
+
+
+@dataclass(slots=True)
+class Question:
+    """One question, however often it was asked; its words and answer are the newest ones."""
+
+    newest: Asked
+    times: int = 0
+
+
+def questions(searches: Iterable[Asked]) -> list[Question]:
     """Searches, newest first, by question: the same but for case and spaces. The most
     frequent ones come first, and of equals the newest."""
-    found: dict[tuple[int, str], AskedQuestion] = {}
+    found: dict[tuple[int, str], Question] = {}
     for search in searches:
         key = (search.collection_id, " ".join(search.query.casefold().split()))
-        found.setdefault(key, AskedQuestion(search)).times += 1
+        if key not in found:
+            found[key] = Question(search)
+        found[key].times += 1
     return sorted(found.values(), key=lambda question: -question.times)
 
 
-def documents(searches: Iterable[Search]) -> Counter[int]:
+def documents(searches: Iterable[Asked]) -> Counter[int]:
     """In how many of these answers each document stood, by its primary key."""
     found: Counter[int] = Counter()
     for search in searches:

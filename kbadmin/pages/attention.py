@@ -16,7 +16,7 @@ from kbadmin.pages.bounded import Count, count
 from kbadmin.pages.revisions import latest_revisions
 from retrieval import usage
 from retrieval.admin.index_state import differences
-from retrieval.models import Document, Feedback, Index, Search
+from retrieval.models import Collection, Document, Feedback, Index, Search
 
 FAILURES_SHOWN = 5
 #: Indexes that are looked at, and those that are told of.
@@ -24,7 +24,7 @@ INDEXES_READ, INDEXES_SHOWN = 100, 3
 #: How long a difference that was repaired is worth telling.
 DRIFT_TOLD = timedelta(days=1)
 #: The searches among which questions with weak answers are looked for.
-WEAK_DAYS, WEAK_READ, WEAK_SHOWN = timedelta(days=7), 500, 5
+WEAK_DAYS, WEAK_READ, WEAK_SHOWN = timedelta(days=7), 300, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,19 +163,15 @@ def weak_questions(request: HttpRequest) -> Iterator[Item]:
     """Questions whose newest answer cannot be relied on: a good answer ends it."""
     if not request.user.has_perm("retrieval.view_search"):
         return
-    recent = (
-        Search.objects.filter(created_at__gte=timezone.now() - WEAK_DAYS)
-        .select_related("collection")
-        .only(*QUESTION_COLUMNS)
-        .order_by("-created_at")[:WEAK_READ]
-    )
-    weak = [
-        question
-        for question in usage.questions(recent)
-        if question.is_weak and question.newest.collection.deleted_at is None
-    ]
+    recent = Search.objects.filter(created_at__gte=timezone.now() - WEAK_DAYS)
+    asked = usage.read(recent.order_by("-created_at"), WEAK_READ)
+    weak = [question for question in usage.questions(asked) if question.newest.is_weak]
+    # Those of deleted collections are nobody's business any more.
+    collections = Collection.objects.alive().in_bulk({row.newest.collection_id for row in weak})
+    weak = [question for question in weak if question.newest.collection_id in collections]
     for question in weak[:WEAK_SHOWN]:
         search = question.newest
+        collection = collections[search.collection_id]
         if not search.result_count:
             found = _("Nothing was found.")
         elif search.confidence == Search.Confidence.LOW:
@@ -187,24 +183,13 @@ def weak_questions(request: HttpRequest) -> Iterator[Item]:
             "low",
             "help",
             _("“%(question)s”") % {"question": search.query[:160]},
-            f"{search.collection.title}: {found} {times % {'n': question.times}}",
+            f"{collection.title}: {found} {times % {'n': question.times}}",
             _("Try it"),
-            playground_url(search),
+            playground_url(collection, search.query),
         )
 
 
-QUESTION_COLUMNS = (
-    "query",
-    "confidence",
-    "result_count",
-    "created_at",
-    "collection__title",
-    "collection__slug",
-    "collection__deleted_at",
-)
-
-
-def playground_url(search: Search) -> str:
-    """The playground with this question asked again."""
-    asked = urlencode({"collection": search.collection.slug, "q": search.query})
+def playground_url(collection: Collection, question: str) -> str:
+    """The playground with this question asked."""
+    asked = urlencode({"collection": collection.slug, "q": question})
     return f"{reverse('admin:playground')}?{asked}"

@@ -45,12 +45,13 @@ def facts(request: HttpRequest) -> dict[str, Any]:
     """Context of the page, in a fixed number of bounded queries."""
     if not request.user.has_perm("retrieval.view_document"):
         return {"may_look": False}
-    recent = recent_activity()
+    found = attention(request)
     context = {
         "may_look": True,
         "steps": steps(),
-        "recent": recent,
-        "attention": attention(request),
+        "recent": recent_activity(),
+        "attention": found,
+        "failed": found.failed,
         **numbers(),
     }
     if request.user.has_perm("retrieval.view_search"):
@@ -59,13 +60,12 @@ def facts(request: HttpRequest) -> dict[str, Any]:
 
 
 def numbers() -> dict[str, Any]:
-    """Documents and chunks by state."""
+    """Documents and chunks by state, except the failed ones."""
     latest = latest_revisions()
     return {
         "collections": count(Collection.objects.alive()),
         "searchable": count(Document.objects.searchable()),
         "working": count(latest.unfinished()),
-        "failed": count(latest.failed()),
         "kept_out": count(latest.filter(state=Revision.State.SKIPPED)),
         "chunks": count(Chunk.objects.live()),
         "switched_off": count(

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from kbadmin.pages.attention import QUESTION_COLUMNS, playground_url
+from kbadmin.pages.attention import playground_url
 from retrieval import usage
 from retrieval.models import Collection, Document, Search
 
@@ -22,7 +22,7 @@ LONGEST_RANGE = 366
 #: Nothing was asked earlier, and years near the first one do not exist in every time zone.
 EARLIEST = date(2000, 1, 1)
 #: The newest searches of the range, among which the top ones are counted.
-SAMPLE = 2000
+SAMPLE = 1000
 QUESTIONS_SHOWN = DOCUMENTS_SHOWN = 8
 #: Some of the documents that were found may be gone by now.
 DOCUMENTS_READ = 4 * DOCUMENTS_SHOWN
@@ -108,7 +108,9 @@ class Range:
 class Question:
     text: str
     times: int
-    newest: Search
+    place: str  #: the collection that was asked
+    confidence: str
+    confidence_label: str
     url: str
 
 
@@ -125,11 +127,8 @@ def report(request: HttpRequest) -> dict[str, Any]:
     collection = shown.collection.pk if shown.collection else None
     found = usage.daily(shown.first, shown.last, collection)
     total = found.total
-    searches = list(
-        usage.asked(usage.midnight(shown.first), shown.last, collection)
-        .select_related("collection")
-        .only(*QUESTION_COLUMNS, "results")[: SAMPLE + 1]
-    )
+    of_range = usage.asked(usage.midnight(shown.first), shown.last, collection)
+    searches = usage.read(of_range, SAMPLE + 1, with_results=True)
     sample = searches[:SAMPLE]
     return {
         "range_form": form,
@@ -182,19 +181,26 @@ def rounded(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else round(milliseconds, 1)
 
 
-def top_questions(sample: list[Search]) -> list[Question]:
+def top_questions(sample: list[usage.Asked]) -> list[Question]:
+    questions = usage.questions(sample)[:QUESTIONS_SHOWN]
+    collections = Collection.objects.alive().in_bulk(
+        {row.newest.collection_id for row in questions}
+    )
     return [
         Question(
-            text=question.newest.query[:200],
-            times=question.times,
-            newest=question.newest,
-            url=playground_url(question.newest),
+            text=row.newest.query[:200],
+            times=row.times,
+            place=collections[row.newest.collection_id].title,
+            confidence=row.newest.confidence,
+            confidence_label=str(Search.Confidence(row.newest.confidence).label),
+            url=playground_url(collections[row.newest.collection_id], row.newest.query),
         )
-        for question in usage.questions(sample)[:QUESTIONS_SHOWN]
+        for row in questions
+        if row.newest.collection_id in collections
     ]
 
 
-def top_documents(sample: list[Search]) -> list[tuple[Document, int]]:
+def top_documents(sample: list[usage.Asked]) -> list[tuple[Document, int]]:
     """Documents with the number of answers that they stood in."""
     counts = dict(usage.documents(sample).most_common(DOCUMENTS_READ))
     documents = (

@@ -91,6 +91,7 @@ CHOICES = (
 )
 OWN = (
     Page("dashboard", "/admin/"),
+    Page("dashboard-of-collection", "/admin/?days=90&collection={collection_slug}", variant=True),
     Page("upload", "/admin/upload/"),
     Page("playground", "/admin/playground/?collection={collection_slug}"),
     Page(
