@@ -7,7 +7,7 @@ DEPLOY_ENV := KBADMIN_PUBLIC_URL=https://kb.example.org KBADMIN_DATA_DIR=build/c
 TEMPLATES = $(shell find templates -name '*.html' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test drill bench-ingest bench-search bench-pages eval eval-postgres eval-int8 lint format clean python
+.PHONY: help run test drill bench-ingest bench-search bench-pages screenshots eval eval-postgres eval-int8 lint format clean python
 
 help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -41,6 +41,10 @@ bench-search: python ## Measure searches per second and their p99, against the u
 bench-pages: python ## Measure every page of the admin over 1,000,000 chunks
 	@$(PYTHON) deploy/install.py --dev
 	$(BIN)/python -m benchmarks.pages
+
+screenshots: python ## Take a picture of every page: both languages, light and dark, wide and narrow
+	@$(PYTHON) deploy/install.py --dev
+	$(BIN)/python -m tests.screenshots
 
 eval: python ## Measure answers in two languages; DATABASE_URL=postgres://… for that server
 	@$(PYTHON) deploy/install.py --dev

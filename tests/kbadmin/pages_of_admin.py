@@ -106,7 +106,7 @@ OWN = (
     Page("status", "/admin/status/"),
     Page("document-compare", "/admin/retrieval/document/{document}/compare/"),
     Page("document-failed", "/admin/retrieval/document/{failed}/change/"),
-    Page("document-long", "/admin/retrieval/document/{long}/change/"),
+    Page("document-long", "/admin/retrieval/document/{long}/change/", variant=True),
     Page("collection-progress", "/admin/retrieval/collection/{collection}/progress/", variant=True),
     Page("inspector", "/admin/collections/{collection}/inspector/"),
     Page(

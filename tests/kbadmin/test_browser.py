@@ -13,20 +13,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from retrieval import reindex
 from retrieval.ingest import accept
 from retrieval.models import Collection, Document, Index, Revision, Worker
+from tests.browser import CHROMIUM, FLAGS
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 
 
 @pytest.fixture(scope="module")
