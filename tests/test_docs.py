@@ -21,8 +21,9 @@ from retrieval.parsers.detection import BY_SUFFIX
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+CHINESE = ROOT / "README.zh-CN.md"
 GUIDE = sorted((ROOT / "kb").rglob("*.md"))
-DOCUMENTS = [README, ROOT / "CHANGELOG.md", *GUIDE]
+DOCUMENTS = [README, CHINESE, ROOT / "CHANGELOG.md", *GUIDE]
 READERS = {"read": 1, "read_url": 0, "read_origins": 0}  #: position of the variable's name
 COMPUTED = object()
 LARGEST_PICTURE = 300 * 1024
@@ -105,8 +106,8 @@ def test_documents_name_only_commands_that_exist(path):
     commands = set(re.findall(r"manage\.py ([a-z_]+)", code))
     assert commands <= get_commands().keys()
     makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
-    assert set(re.findall(r"(?:^|\s)make ([a-z]+)", code, re.MULTILINE)) <= targets
+    targets = set(re.findall(r"^([a-z0-9-]+):", makefile, re.MULTILINE))
+    assert set(re.findall(r"(?:^|\s)make ([a-z0-9-]+)", code, re.MULTILINE)) <= targets
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -182,6 +183,54 @@ def test_documents_name_only_options_that_exist(path):
         app = get_commands()[found[1]]
         command = app if isinstance(app, BaseCommand) else load_command_class(app, found[1])
         assert set(re.findall(r"(--[a-z-]+)", found[2])) <= options_of(command), line
+
+
+def blocks(path: Path) -> list[str]:
+    """The shape of a document, line by line: headings, rows of tables, items, paragraphs."""
+    text = re.sub(r"^```.*?^```", "```", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    kinds = {"#": "heading", "|": "row", "- ": "item", "!": "picture", "```": "code"}
+    shape = []
+    for line in filter(None, text.splitlines()):
+        kind = next((name for mark, name in kinds.items() if line.startswith(mark)), "text")
+        level = len(line) - len(line.lstrip("#")) if kind == "heading" else line.count(" | ")
+        shape.append(f"{kind} {level}" if kind in {"heading", "row"} else kind)
+    return shape
+
+
+def spans(path: Path) -> list[str]:
+    """What is set as code, in any order: other grammar, other order of words."""
+    return sorted(code_in(path.read_text()))
+
+
+def settings_in_order(path: Path) -> list[str]:
+    return re.findall(r"^\| `([A-Z_]+)` \|", path.read_text(), re.MULTILINE)
+
+
+def test_both_readmes_have_the_same_sections_tables_and_lists():
+    assert blocks(CHINESE) == blocks(README)
+
+
+def test_both_readmes_have_the_same_commands_names_and_values():
+    # An example of a time zone nearer to its readers.
+    theirs = {"Asia/Shanghai": "Europe/Berlin"}
+    assert sorted(theirs.get(span, span) for span in spans(CHINESE)) == spans(README)
+    assert settings_in_order(CHINESE) == settings_in_order(README)
+
+
+def test_the_readmes_lead_to_each_other_and_to_the_same_documents():
+    def targets(path: Path) -> list[str]:
+        return sorted(re.findall(r"\]\(([^)]+)\)", path.read_text()))
+
+    assert "README.zh-CN.md" in targets(README)
+    assert "README.md" in targets(CHINESE)
+    english = [target.replace("kb/zh/", "kb/en/") for target in targets(CHINESE)]
+    assert sorted(set(english) - {"README.md"}) == sorted(set(targets(README)) - {CHINESE.name})
+
+
+def test_the_chinese_readme_is_written_in_chinese():
+    prose = re.sub(r"^```.*?^```", "", CHINESE.read_text(), flags=re.DOTALL | re.MULTILINE)
+    long_lines = [line for line in prose.splitlines() if len(line) > 60 and "http" not in line]
+    assert [line for line in long_lines if not re.search(r"[\u4e00-\u9fff]{2}", line)] == []
 
 
 def test_picture_of_the_admin_is_small_enough_to_load():
