@@ -25,6 +25,7 @@ MODULES = [
     "tests.retrieval.test_maintenance",
     "tests.retrieval.test_search",
     "tests.retrieval.test_sync",
+    "tests.retrieval.test_usage",
     "tests.retrieval.test_worker",
 ]
 #: Seconds for all modules together, which one test waits for: a minute or two, and many more
