@@ -30,6 +30,7 @@ class Measured:
     name: str
     address: str
     milliseconds: list[float]
+    cpu: float  #: milliseconds of this process, which a neighbour on the machine changes little
     queries: list[str]  #: the SQL, in order
     slowest: str  #: the query that took longest, its milliseconds and its plan
     problem: str  #: what is wrong with the answer, if anything
@@ -133,15 +134,18 @@ def one(client: Any, page: Any, found: dict[str, Any], repeat: int) -> Measured:
         consume(answer)
     queries = captured.captured_queries  # gone with the next request
     times = []
+    used = time.process_time()
     for _ in range(repeat):
         begun = time.perf_counter()
         consume(client.get(address))
         times.append((time.perf_counter() - begun) * 1000)
+    used = (time.process_time() - used) * 1000 / repeat
     problem = "" if answer.status_code == page.status else f"answered {answer.status_code}"
     return Measured(
         name=page.name,
         address=address,
         milliseconds=times,
+        cpu=used,
         queries=[query["sql"] for query in queries],
         slowest=plan(max(queries, key=lambda query: float(query["time"]), default=None)),
         problem=problem,
@@ -180,7 +184,7 @@ def shapes(queries: list[str]) -> Counter[str]:
 
 
 def verdict(small: list[Measured], large: list[Measured]) -> int:
-    print(f"\n{'page':<34} {'median':>8} {'max':>8} {'queries':>8} {'if small':>9}")
+    print(f"\n{'page':<34} {'median':>8} {'max':>8} {'CPU':>8} {'queries':>8} {'if small':>9}")
     slow, growing, wrong = [], [], []
     for few, many in zip(small, large, strict=True):
         marks = []
@@ -194,7 +198,7 @@ def verdict(small: list[Measured], large: list[Measured]) -> int:
             wrong.append(many)
             marks.append(many.problem or f"{few.problem} when small")
         print(
-            f"{many.name:<34} {many.median:>5.0f} ms {max(many.milliseconds):>5.0f} ms "
+            f"{many.name:<34} {many.median:>5.0f} ms {max(many.milliseconds):>5.0f} ms {many.cpu:>5.0f} ms "
             f"{len(many.queries):>8} {len(few.queries):>9}  {', '.join(marks)}"
         )
     for page in slow:
