@@ -8,7 +8,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from retrieval import fetching
-from retrieval.exceptions import KnowledgeBaseError, UnexpectedFailure
+from retrieval.exceptions import FetchUnreachable, KnowledgeBaseError, UnexpectedFailure
 from retrieval.hashing import bytes_hash
 from retrieval.ingest import Accepted, Outcome, storable, store_original, twins_of
 from retrieval.models import Collection, Document, Revision
@@ -98,7 +98,10 @@ def fetch(owner: str, revision: Revision) -> None:
             max_bytes=settings.MAX_FILE_SIZE,
             allowed_hosts=settings.FETCH_ALLOWED_HOSTS,
         )
-        name, data = fetching.filename_of(page), fetching.content_of(page)
+        data = fetching.content_of(page)
+        revision.filename = storable(fetching.filename_of(page))[-500:]
+        revision.content_hash = bytes_hash(data)
+        name = _keep(revision, data)
     except KnowledgeBaseError as error:
         if error.retryable and revision.attempts < len(DELAYS):
             mine = Revision.objects.filter(pk=revision.pk)
@@ -112,14 +115,20 @@ def fetch(owner: str, revision: Revision) -> None:
             owner, UnexpectedFailure(f"Fetching this page failed ({type(error).__name__}).")
         )
         return
-    _store(owner, revision, storable(name)[-500:], data)
+    _queue(owner, revision, name, len(data))
 
 
-def _store(owner: str, revision: Revision, filename: str, data: bytes) -> None:
-    """Give a version its bytes, if `owner` still holds it; a page that has not changed since
-    the version before leaves no trace."""
-    revision.filename, revision.content_hash = filename, bytes_hash(data)
-    name = store_original(revision, data)
+def _keep(revision: Revision, data: bytes) -> str:
+    try:
+        return store_original(revision, data)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise FetchUnreachable(f"The page could not be stored: {reason}.") from error
+
+
+def _queue(owner: str, revision: Revision, name: str, size: int) -> None:
+    """Queue a version that has its bytes now, if `owner` still holds it; a page that has not
+    changed since the version before leaves no trace."""
     with transaction.atomic():
         document = Document.objects.select_for_update(of=("self",)).get(pk=revision.document_id)
         held = Revision.objects.filter(pk=revision.pk, state=Revision.State.FETCHING)
@@ -138,7 +147,7 @@ def _store(owner: str, revision: Revision, filename: str, data: bytes) -> None:
             held.delete()
             return
         twin = None
-        if not document.live_revision_id:
+        if not (document.live_revision_id or revision.options.get("keep_duplicate")):
             digest = revision.content_hash
             twin = twins_of(document.collection_id, [digest], {document.pk}).get(digest)
         revision.state, revision.state_at = Revision.State.QUEUED, timezone.now()
@@ -147,7 +156,7 @@ def _store(owner: str, revision: Revision, filename: str, data: bytes) -> None:
         revision.attempts = revision.crashes = 0
         if twin is not None:
             revision.mark_duplicate_of(twin)
-        revision.original.name, revision.size = name, len(data)
+        revision.original.name, revision.size = name, size
         revision.save()
         if previous is not None and not same:
             document.release_duplicates()

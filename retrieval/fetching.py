@@ -378,10 +378,15 @@ def _read(response: http.client.HTTPResponse, max_bytes: int, deadline: _Deadlin
         raise FetchFailed(f"The site packs its pages in a way that is not understood ({encoding}).")
     data = bytearray()
     while piece := response.read1(PIECE):
-        # At most one byte too many: a page that unpacks to gigabytes costs no more than that.
-        data += unpack.decompress(piece, max_bytes + 1 - len(data)) if unpack else piece
-        if len(data) > max_bytes:
-            raise _too_large(max_bytes)
+        while piece:
+            # At most one byte too many: a page that unpacks to gigabytes costs no more.
+            room = max_bytes + 1 - len(data)
+            data += unpack.decompress(piece, room) if unpack else piece
+            if len(data) > max_bytes:
+                raise _too_large(max_bytes)
+            piece = unpack.unused_data if unpack else b""
+            if piece:  # another packed part follows
+                unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
         deadline.left  # noqa: B018  # raises when the time is up
     if response.length or (unpack and not unpack.eof):
         raise FetchUnreachable("The connection ended before the page was complete. Try again.")

@@ -121,7 +121,8 @@ class WorkerProcess:
         _current = None
         self.stopping.set()
         self._second.shutdown()
-        self._fetchers.shutdown(cancel_futures=True)
+        # A site may take its time; what is still being fetched is given back below.
+        self._fetchers.shutdown(wait=False, cancel_futures=True)
         self._done.set()
         self._pulse.join(timeout=5)
         # What is still held was cut short by an error or a stop: others may have it at once.

@@ -84,11 +84,11 @@ def test_three_files_are_uploaded_and_watched(
     one, two, three = (Document.objects.get(external_id=path.name) for path in three_files)
     set_state(one, "embedding")
     expect(rows.filter(has_text="one.md")).to_contain_text("embedding")
-    before = tab.locator("#upload-batch progress").evaluate("bar => bar.value")
+    before = tab.locator("#upload-batch progress").first.evaluate("bar => bar.value")
     set_state(one, "queued")
     set_state(two, "indexed")
     expect(rows.filter(has_text="two.md")).to_contain_text("indexed")
-    assert tab.locator("#upload-batch progress").evaluate("bar => bar.value") >= before
+    assert tab.locator("#upload-batch progress").first.evaluate("bar => bar.value") >= before
 
     set_state(one, "indexed")
     set_state(three, "failed", "No text could be read.")

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from retrieval import factories
 from retrieval.embedding import Bundle
 from retrieval.models import Collection, Document, EmbeddingModel
+from tests import axe
 from tests.kbadmin.test_browser import browser, tab
 
 __all__ = ["browser", "tab"]
@@ -157,6 +158,42 @@ def test_cuts_are_seen_before_they_are_made(
     expect(upload.locator("#upload-preview")).to_be_hidden()
     expect(upload.get_by_role("button", name="Preview: rules.md")).to_be_focused()
     assert sent(upload) == {"rules.md"}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_state_of_the_page_can_be_used_by_everybody(
+    upload: Page, bundle: Bundle, theme: str
+) -> None:
+    EmbeddingModel.objects.update(revision=bundle.revision, runtime=bundle.runtime)
+    factories.reset()
+    script = axe.source_or_skip()
+    upload.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+
+    def look(state: str) -> list[tuple[str, str, str]]:
+        upload.evaluate("document.getAnimations().forEach(animation => animation.finish())")
+        upload.evaluate(script)
+        found = upload.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+        return [
+            (state, violation["id"], node["html"][:200])
+            for violation in found["violations"]
+            if violation["impact"] in ("serious", "critical")
+            for node in violation["nodes"]
+        ]
+
+    upload.evaluate(PASTE, [LONG, "body"])
+    bad = look("text")
+    upload.locator("#upload-preview-text").click()
+    upload.get_by_label("Chunk size").fill("64")
+    upload.get_by_label("Chunk overlap").fill("24")
+    expect(upload.locator(".kb-cut .kb-shared").first).to_be_visible(timeout=20_000)
+    bad += look("preview")
+    upload.get_by_role("tab", name="Web addresses").click()
+    upload.fill("#id_addresses", "https://a.example/\nnonsense")
+    upload.evaluate(DRAG, ["drop", ["a.md", "b.md"]])
+    bad += look("files")
+    sent(upload)
+    bad += look("progress")
+    assert bad == []
 
 
 def test_rows_never_move_backwards(upload: Page, set_state: Any) -> None:

@@ -150,6 +150,20 @@ def test_a_site_that_is_away_is_asked_again_and_then_given_up(
     assert latest(address).content_hash
 
 
+def test_a_full_disk_is_told(
+    site: Site, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(addresses, "store_original", full)
+    address = site.page("/a", "<p>hello")
+    addresses.accept_address(collection, address)
+    fetch_all()
+    assert latest(address).state == State.QUEUED
+    assert "No space left on device" in latest(address).failure_message
+
+
 def test_a_retry_fetches_again(site: Site, collection: Collection) -> None:
     address = f"{site.url}/late.md"
     addresses.accept_address(collection, address)

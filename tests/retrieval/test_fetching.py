@@ -298,6 +298,10 @@ def test_an_error_of_the_site_is_told(
 def test_a_packed_page_is_unpacked(site: Site) -> None:
     body = gzip.compress(b"<p>hello")
     assert get(site.page("/z", body, Content_Encoding="gzip")).data == b"<p>hello"
+    parts = gzip.compress(b"<p>he") + gzip.compress(b"llo")
+    assert get(site.page("/z", parts, Content_Encoding="gzip")).data == b"<p>hello"
+    with pytest.raises(FetchUnreachable, match="before the page was complete"):
+        get(site.page("/z", body[:-4], Content_Encoding="gzip"))
 
 
 # --- What a page is ------------------------------------------------------------------------
