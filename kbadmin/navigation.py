@@ -12,12 +12,32 @@ from kbadmin.pages.revisions import latest_revisions
 BADGE_CAP = 99
 
 
+#: The keys that lead to a page; templates/kbadmin/shell.html lists them, shell.js obeys them.
+SHORTCUTS = {
+    "index": "g o",
+    "upload": "u",
+    "retrieval_document_changelist": "g d",
+    "retrieval_collection_changelist": "g c",
+    "playground": "g p",
+    "retrieval_search_changelist": "g l",
+    "retrieval_feedback_changelist": "g f",
+    "retrieval_apikey_changelist": "g k",
+    "status": "g s",
+    "admin_logentry_changelist": "g a",
+}
+
+
 def item(
     request: HttpRequest, title: str, icon: str, page: str, permission: str
 ) -> dict[str, Any] | None:
-    if not request.user.has_perm(permission):
+    if permission and not request.user.has_perm(permission):
         return None
-    return {"title": title, "icon": icon, "link": reverse(f"admin:{page}")}
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse(f"admin:{page}"),
+        "shortcut": SHORTCUTS.get(page, ""),
+    }
 
 
 def model_item(
@@ -32,15 +52,19 @@ def failed_badge() -> str:
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    listed = groups(request)
+    documents = reverse("admin:retrieval_document_changelist")
+    for entry in (entry for group in listed for entry in group["items"]):
+        if entry["link"] == documents and (failed := failed_badge()):
+            entry |= {"badge": failed, "badge_variant": "danger"}
+    return listed
+
+
+def groups(request: HttpRequest) -> list[dict[str, Any]]:
+    """The pages without what costs a query."""
     documents = model_item(request, _("Documents"), "description", "document")
-    if documents is not None and (failed := failed_badge()):
-        documents |= {"badge": failed, "badge_variant": "danger"}
-    overview = {
-        "title": _("Overview"),
-        "icon": "space_dashboard",
-        "link": reverse("admin:index"),
-    }
-    groups: list[tuple[str | None, list[dict[str, Any] | None]]] = [
+    overview = item(request, _("Overview"), "space_dashboard", "index", "")
+    all_groups: list[tuple[str | None, list[dict[str, Any] | None]]] = [
         (None, [overview]),
         (
             _("Knowledge"),
@@ -69,10 +93,11 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                 model_item(request, _("Indexes"), "database", "index"),
                 model_item(request, _("Users"), "person", "user", "auth"),
                 model_item(request, _("Groups"), "group", "group", "auth"),
+                model_item(request, _("Audit log"), "history", "logentry", "admin"),
             ],
         ),
     ]
     return [
         {"title": title, "items": [entry for entry in items if entry is not None]}
-        for title, items in groups
+        for title, items in all_groups
     ]

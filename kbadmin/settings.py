@@ -333,6 +333,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "kbadmin.middleware.browser_timezone",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "kbadmin.urls"
@@ -370,6 +371,12 @@ TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
 LOCALE_PATHS = [BASE_DIR / "locale"]
+# A language that somebody chose outlives the browser's session.
+LANGUAGE_COOKIE_NAME = "kbadmin_language"
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
+LANGUAGE_COOKIE_SAMESITE = "Lax"
+LANGUAGE_COOKIE_SECURE = HTTPS
+FORMAT_MODULE_PATH = ["kbadmin.formats"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE: str = read("str", "TIME_ZONE", "UTC")
@@ -459,7 +466,11 @@ UNFOLD: dict[str, Any] = {
     "SHOW_HISTORY": True,
     "SHOW_BACK_BUTTON": True,
     "BORDER_RADIUS": "6px",
-    "STYLES": [lambda request: static("kbadmin/admin.css")],
+    "STYLES": [
+        lambda request: static("kbadmin/admin.css"),
+        lambda request: static("kbadmin/shell.css"),
+    ],
+    "SCRIPTS": [lambda request: static("kbadmin/shell.js")],
     "SIDEBAR": {"navigation": "kbadmin.navigation.sidebar"},
     "COLORS": {
         # Indigo whose 600 carries white text and whose 500 reads on a dark ground.

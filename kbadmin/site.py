@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
@@ -36,6 +36,14 @@ class KbadminSite(UnfoldAdminSite):
             path("upload/progress/", upload.progress, name="upload_progress"),
             path("upload/preview/", preview.preview, name="upload_preview"),
         ]
+
+    def search(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The command palette, in place of Unfold's, which keeps results across permissions."""
+        from kbadmin.pages import palette
+
+        return palette.page(request)
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

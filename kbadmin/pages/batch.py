@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.contrib.sessions.backends.db import SessionStore
+from django.db.models import Model
 
-from retrieval.models import Revision
+from retrieval.admin import audit
+from retrieval.models import Document, Revision
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,12 @@ class Batch:
             *([i.name, i.outcome, i.revision, i.refusal, i.document] for i in items),
         ]
         self.store.save()
+
+    def failed(self) -> list[Model]:
+        """The first documents of those that a retry begins again."""
+        keys = [item.revision for item in self.items if item.revision]
+        failed = Revision.objects.filter(pk__in=keys).failed()
+        return audit.some(Document.objects.filter(latest_revision__in=failed))
 
     def retry(self) -> int:
         keys = [item.revision for item in self.items if item.revision]

@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
+from retrieval.admin import audit
 from retrieval.exceptions import KnowledgeBaseError
 from retrieval.feedback import Vote, record
 from retrieval.models import Collection, Document, Index, Judgment, Search
@@ -333,6 +334,7 @@ def save(request: HttpRequest) -> HttpResponse:
     collection.retrieval_settings = as_json(form.settings) | kept
     collection.default_top_k = form.cleaned_data["top_k"]
     collection.save(update_fields=["retrieval_settings", "default_top_k", "updated_at"])
+    audit.record(request, audit.Deed.SETTINGS, [collection])
     messages.success(
         request,
         _("%(collection)s is searched like this from now on.") % {"collection": collection.title},
@@ -366,6 +368,8 @@ def judge(request: HttpRequest) -> HttpResponse:
     else:
         judgment.delete()
         text = _("%(document)s is no longer noted as a right answer.")
+    deed = audit.Deed.RIGHT if is_new else audit.Deed.NOT_RIGHT
+    audit.record(request, deed, [document], detail=question)
     messages.success(request, text % {"document": document.title})
     return redirect(_back(request))
 

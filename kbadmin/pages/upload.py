@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods
 from kbadmin.pages import incoming
 from kbadmin.pages.batch import Batch, Item
 from kbadmin.pages.batch_report import report
-from retrieval.admin import versions
+from retrieval.admin import audit, versions
 from retrieval.exceptions import InvalidRequest, KnowledgeBaseError
 from retrieval.models import Collection, EmbeddingModel, Revision, Worker
 from retrieval.parsers.detection import BY_SUFFIX, Format
@@ -203,8 +203,10 @@ def take_all(request: HttpRequest, form: UploadForm) -> list[Item]:
 def retry(request: HttpRequest, batch: Batch | None) -> HttpResponse:
     if batch is None:
         return redirect("admin:upload")
+    failed = batch.failed()
     count = batch.retry()
     if count:
+        audit.record(request, audit.Deed.RETRY, failed, count)
         text = ngettext("%(n)d file is queued again.", "%(n)d files are queued again.", count)
         messages.success(request, text % {"n": count})
     return redirect(f"{reverse('admin:upload')}?{urlencode({'batch': batch.key})}")

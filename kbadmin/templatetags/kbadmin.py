@@ -1,6 +1,7 @@
 from datetime import datetime, timedelta
 
 from django import template
+from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.timesince import timesince
@@ -17,6 +18,20 @@ def timesince_short(moment: datetime) -> str:
     if now - moment < timedelta(minutes=1):
         return _("just now")
     return _("%(time)s ago") % {"time": timesince(moment, now, depth=1)}
+
+
+@register.filter
+def number(value: int | float) -> str:
+    """A number with its thousands told apart, as the reader's language does it."""
+    return number_format(value, use_l10n=True, force_grouping=True)
+
+
+@register.filter
+def what_happened(entry: LogEntry) -> str:
+    # Not at the top: the pages of the models load the template tags before they are ready.
+    from retrieval.admin import audit
+
+    return audit.sentence(entry)
 
 
 @register.simple_tag

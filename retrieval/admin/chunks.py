@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from retrieval.admin import audit
 from retrieval.admin.base import TWO_LINES, CollectionFilter, KnowledgeAdmin
 from retrieval.lexical import lexical_index
 from retrieval.models import Chunk, Collection, Document
@@ -149,10 +150,13 @@ class ChunkAdmin(KnowledgeAdmin[Chunk]):
         self.switch(request, queryset, False)
 
     def switch(self, request: HttpRequest, queryset: QuerySet[Chunk], enabled: bool) -> None:
+        named = audit.some(queryset)
         # A joined and annotated query cannot be updated everywhere, its keys can.
         count = Chunk.objects.filter(pk__in=queryset.order_by().values("pk")).update(
             enabled=enabled
         )
+        deed = audit.Deed.ENABLE if enabled else audit.Deed.DISABLE
+        audit.record(request, deed, named, count)
         self.message_user(
             request,
             ngettext("%(n)d chunk was changed.", "%(n)d chunks were changed.", count)

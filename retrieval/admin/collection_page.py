@@ -13,7 +13,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 
 from retrieval import reindex, tasks
-from retrieval.admin import index_state
+from retrieval.admin import audit, index_state
 from retrieval.admin.base import TombstoneAdmin
 from retrieval.exceptions import KnowledgeBaseError, ReindexRefused
 from retrieval.models import Collection, Index
@@ -26,7 +26,7 @@ class CollectionPage(TombstoneAdmin[Collection]):
     def get_urls(self) -> list[URLPattern]:
         def action(name: str, act: Callable[[HttpRequest, Collection], str]) -> URLPattern:
             def view(request: HttpRequest, pk: int) -> HttpResponse:
-                return self.act(request, pk, act)
+                return self.act(request, pk, act, audit.Deed(name))
 
             return path(
                 f"<int:pk>/{name}/",
@@ -111,7 +111,11 @@ class CollectionPage(TombstoneAdmin[Collection]):
     # --- What it does -----------------------------------------------------------------------
 
     def act(
-        self, request: HttpRequest, pk: int, act: Callable[[HttpRequest, Collection], str]
+        self,
+        request: HttpRequest,
+        pk: int,
+        act: Callable[[HttpRequest, Collection], str],
+        deed: audit.Deed,
     ) -> HttpResponse:
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
@@ -121,6 +125,7 @@ class CollectionPage(TombstoneAdmin[Collection]):
         except KnowledgeBaseError as error:
             self.message_user(request, error.message, messages.ERROR)
         else:
+            audit.record(request, deed, [collection])
             self.message_user(request, text, messages.SUCCESS)
         page = reverse("admin:retrieval_collection_change", args=[collection.pk])
         return redirect(f"{page}#kb-index")

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
+from retrieval.admin.audit import Deed
 from retrieval.ingest import keep_duplicate
 from retrieval.models import Document, Revision
 
@@ -27,3 +28,17 @@ def cancel_documents(documents: QuerySet[Document]) -> int:
 def keep_duplicates(documents: QuerySet[Document]) -> int:
     kept_out = documents.filter(latest_revision__failure_code="duplicate")
     return sum(keep_duplicate(document) for document in kept_out)
+
+
+#: What the audit log calls them.
+DEEDS = {
+    retry_documents: Deed.RETRY,
+    cancel_documents: Deed.CANCEL,
+    keep_duplicates: Deed.KEEP,
+}
+#: Which documents they change: the others of a selection are left as they are.
+CHANGES = {
+    retry_documents: Q(latest_revision__state__in=RETRIED),
+    cancel_documents: Q(latest_revision__state__in=Revision.UNFINISHED),
+    keep_duplicates: Q(latest_revision__failure_code="duplicate"),
+}

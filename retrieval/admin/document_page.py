@@ -14,9 +14,10 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
 from retrieval import history
-from retrieval.admin import comparison, states, versions
+from retrieval.admin import audit, comparison, states, versions
 from retrieval.admin.base import TombstoneAdmin
 from retrieval.admin.document_actions import (
+    DEEDS,
     cancel_documents,
     keep_duplicates,
     retry_documents,
@@ -195,6 +196,7 @@ class DocumentPage(TombstoneAdmin[Document]):
             return HttpResponseNotAllowed(["POST"])
         document = self.permitted(request, pk, "change")
         if action(Document.objects.filter(pk=document.pk)):
+            audit.record(request, DEEDS[action], [document])
             self.message_user(request, done, messages.SUCCESS)
         else:
             self.message_user(request, otherwise, messages.INFO)

@@ -13,9 +13,15 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from retrieval.admin import states
+from retrieval.admin import audit, states
 from retrieval.admin.base import COUNT_CAP, TWO_LINES, CollectionFilter
-from retrieval.admin.document_actions import cancel_documents, keep_duplicates, retry_documents
+from retrieval.admin.document_actions import (
+    CHANGES,
+    DEEDS,
+    cancel_documents,
+    keep_duplicates,
+    retry_documents,
+)
 from retrieval.admin.document_page import DocumentPage
 from retrieval.models import Document, Revision
 
@@ -173,6 +179,9 @@ class DocumentAdmin(DocumentPage):
         action: Callable[[QuerySet[Document]], int],
         words: Callable[[int], str],
     ) -> None:
+        named = audit.some(documents.filter(CHANGES[action]))
         count = action(documents)
+        if count:
+            audit.record(request, DEEDS[action], named, count)
         text = words(count) % {"n": count} if count else str(_("This fits none of them."))
         self.message_user(request, text, messages.SUCCESS if count else messages.INFO)

@@ -1,19 +1,18 @@
-"""How the knowledge base is used: the search log, feedback, and the keys of programs."""
+"""How the knowledge base is used: the search log and feedback."""
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from retrieval.admin import audit
 from retrieval.admin.base import TWO_LINES, CollectionFilter, KnowledgeAdmin, ReadOnlyAdmin, badge
-from retrieval.models import ApiKey, Document, Feedback, Search
+from retrieval.models import Document, Feedback, Search
 
 
 @admin.register(Search)
@@ -130,16 +129,20 @@ class FeedbackAdmin(KnowledgeAdmin[Feedback]):
 
     @admin.action(description=_("Reject"), permissions=["change"])
     def reject(self, request: HttpRequest, queryset: QuerySet[Feedback]) -> None:
-        count = queryset.filter(state=Feedback.State.PENDING).update(
+        pending = queryset.filter(state=Feedback.State.PENDING)
+        named = audit.some(pending)
+        count = pending.update(
             state=Feedback.State.REJECTED, reviewer=request.user, closed_at=timezone.now()
         )
+        audit.record(request, audit.Deed.REJECT, named, count)
         self.report(request, count)
 
     @admin.action(description=_("Put back into the queue"), permissions=["change"])
     def reopen(self, request: HttpRequest, queryset: QuerySet[Feedback]) -> None:
-        count = queryset.filter(state=Feedback.State.REJECTED).update(
-            state=Feedback.State.PENDING, reviewer=None, closed_at=None
-        )
+        rejected = queryset.filter(state=Feedback.State.REJECTED)
+        named = audit.some(rejected)
+        count = rejected.update(state=Feedback.State.PENDING, reviewer=None, closed_at=None)
+        audit.record(request, audit.Deed.REOPEN, named, count)
         self.report(request, count)
 
     def report(self, request: HttpRequest, count: int) -> None:
@@ -147,76 +150,5 @@ class FeedbackAdmin(KnowledgeAdmin[Feedback]):
             request,
             ngettext("%(n)d entry was changed.", "%(n)d entries were changed.", count)
             % {"n": count},
-            messages.SUCCESS if count else messages.INFO,
-        )
-
-
-@admin.register(ApiKey)
-class ApiKeyAdmin(KnowledgeAdmin[ApiKey]):
-    list_display = ("name", "begins_with", "status", "last_used_at", "created_at")
-    search_fields = ("name", "prefix")
-    ordering = ("-created_at",)
-    actions = ("revoke",)
-    readonly_fields = ("begins_with", "status", "last_used_at", "created_at")
-
-    def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        return ("name",) if obj is None else ("name", *self.readonly_fields)
-
-    def add_view(
-        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        # There is one way on from here: to the key, which is shown once.
-        buttons = {"show_save_and_add_another": False, "show_save_and_continue": False}
-        return super().add_view(request, form_url, {**(extra_context or {}), **buttons})
-
-    def formfield_for_dbfield(
-        self, db_field: Any, request: HttpRequest, **kwargs: Any
-    ) -> forms.Field | None:
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if field is not None and db_field.name == "name":
-            field.help_text = _("Who uses it, for example “NextChat in the support team”.")
-        return field
-
-    def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
-        # A revoked key stays in the list, so that nobody wonders what it was.
-        return False
-
-    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
-        if change:
-            super().save_model(request, obj, form, change)
-            return
-        row, key = ApiKey.issue(obj.name)
-        obj.pk = row.pk
-        obj.refresh_from_db()
-        request.issued_key = key  # type: ignore[attr-defined]
-
-    def response_add(
-        self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
-    ) -> HttpResponse:
-        # Answered directly instead of with a redirect: the key in the clear would have to
-        # be kept somewhere until the next request, and it is to be kept nowhere.
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Copy the new key now"),
-            "opts": self.opts,
-            "row": obj,
-            "key": request.issued_key,  # type: ignore[attr-defined]
-        }
-        return TemplateResponse(request, "kbadmin/key_issued.html", context)
-
-    @admin.display(description=_("begins with"))
-    def begins_with(self, obj: ApiKey) -> str:
-        return format_html("<code>{}…</code>", obj.prefix)
-
-    @admin.display(description=_("state"), ordering="revoked_at")
-    def status(self, obj: ApiKey) -> str:
-        return badge("failed", _("revoked")) if obj.revoked_at else badge("live", _("usable"))
-
-    @admin.action(description=_("Revoke"), permissions=["change"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        count = queryset.filter(revoked_at=None).update(revoked_at=timezone.now())
-        self.message_user(
-            request,
-            ngettext("%(n)d key was revoked.", "%(n)d keys were revoked.", count) % {"n": count},
             messages.SUCCESS if count else messages.INFO,
         )

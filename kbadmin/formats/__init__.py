@@ -1,0 +1,1 @@
+"""Where we write numbers otherwise than Django does."""
