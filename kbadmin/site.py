@@ -31,6 +31,8 @@ class KbadminSite(UnfoldAdminSite):
             *inspector.urls(self),
             path("playground/", self.admin_view(playground.page), name="playground"),
             path("status/", self.admin_view(status.page), name="status"),
+            # Not behind admin_view: a login page must not be swapped into the page.
+            path("status/progress/", status.progress, name="status_progress"),
             path("upload/", self.admin_view(upload.page), name="upload"),
             # Not behind admin_view: a login page must not be swapped into a list of files.
             path("upload/progress/", upload.progress, name="upload_progress"),

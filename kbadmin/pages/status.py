@@ -1,152 +1,24 @@
-"""Every part of the installation, with a sentence and, where there is one, the way to mend it."""
+"""The status page: every part, the work that runs, and the buttons that mend or stop it."""
 
-import platform
-import shutil
-import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
-from django.conf import settings
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
-from django.db.models import F
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect
-from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods
+from django_tasks_db.models import DBTaskResult
 
-from kbadmin.pages.bounded import count
-from kbadmin.pages.revisions import latest_revisions
-from retrieval import tasks
-from retrieval.admin.index_state import impatient_store
-from retrieval.exceptions import VectorStoreError
-from retrieval.factories import bundle_of
-from retrieval.models import EmbeddingModel, Index, Worker
-
-#: Free bytes below which uploads will soon fail, and below which somebody should know.
-NO_SPACE, LITTLE_SPACE = 500 * 1024**2, 5 * 1024**3
-PACKAGES = ("django", "chromadb", "onnxruntime", "django-unfold")
-WORKERS_SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    name: str
-    #: the tone of its badge: live (works), low (look at it), failed
-    tone: str
-    word: str
-    sentence: str
-
-
-def works(name: str, sentence: str) -> Part:
-    return Part(name, "live", _("works"), sentence)
-
-
-def look(name: str, sentence: str) -> Part:
-    return Part(name, "low", _("look at it"), sentence)
-
-
-def broken(name: str, sentence: str) -> Part:
-    return Part(name, "failed", _("does not work"), sentence)
-
-
-def database() -> Part:
-    name = _("Database")
-    engine = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[connection.vendor]
-    try:
-        executor = MigrationExecutor(connection)
-        waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    except DatabaseError:
-        return broken(name, _("%(engine)s does not answer.") % {"engine": engine})
-    if waiting:
-        text = ngettext(
-            "%(n)d migration is waiting. Run: manage.py setup",
-            "%(n)d migrations are waiting. Run: manage.py setup",
-            len(waiting),
-        )
-        return broken(name, text % {"n": len(waiting)})
-    return works(name, _("%(engine)s answers, and its tables are up to date.") % {"engine": engine})
-
-
-def chroma() -> Part:
-    name = "Chroma"
-    try:
-        impatient_store().heartbeat()
-    except VectorStoreError:
-        return broken(
-            name,
-            _(
-                "It does not answer at %(url)s. Searches are answered from words alone; what "
-                "is uploaded is indexed as soon as it is back."
-            )
-            % {"url": settings.CHROMA_URL},
-        )
-    serving = Index.objects.filter(collection__live_index=F("pk"), collection__deleted_at=None)
-    if serving.filter(state=Index.State.DAMAGED).exists():
-        return look(name, _("An index was damaged and is being built again beside."))
-    return works(name, _("It answers at %(url)s.") % {"url": settings.CHROMA_URL})
-
-
-def worker() -> Part:
-    name = _("Worker")
-    alive = count(Worker.objects.alive())
-    waiting = count(latest_revisions().unfinished())
-    if not alive.number:
-        return broken(
-            name,
-            _("No worker runs, so nothing is indexed. Run: manage.py worker")
-            if waiting.number
-            else _("No worker runs. Nothing waits for one now."),
-        )
-    return works(
-        name,
-        _("Running: %(alive)s. Documents in progress: %(waiting)s.")
-        % {"alive": alive, "waiting": waiting},
-    )
-
-
-def model() -> Part:
-    name = _("Embedding model")
-    used = EmbeddingModel.objects.filter(
-        index__state=Index.State.LIVE, index__collection__deleted_at=None
-    ).distinct()
-    missing = [row.name for row in used if bundle_of(row) is None]
-    if missing:
-        return broken(
-            name,
-            _("Not prepared on this machine: %(names)s. Run: manage.py prepare_model --model NAME")
-            % {"names": ", ".join(missing)},
-        )
-    if not used:
-        return look(name, _("No collection uses one yet."))
-    return works(name, ", ".join(f"{row.name} ({row.get_runtime_display()})" for row in used))
-
-
-def disk() -> Part:
-    name = _("Disk")
-    free = shutil.disk_usage(settings.DATA_DIR).free
-    sentence = _("%(free)s free in the data folder.") % {"free": filesizeformat(free)}
-    if free < NO_SPACE:
-        return broken(name, sentence)
-    return look(name, sentence) if free < LITTLE_SPACE else works(name, sentence)
-
-
-PARTS: tuple[Callable[[], Part], ...] = (database, chroma, worker, model, disk)
-
-
-def versions() -> list[tuple[str, str]]:
-    found = [("Python", platform.python_version())]
-    found += [(name, metadata.version(name)) for name in PACKAGES]
-    if connection.vendor == "sqlite":
-        found.append(("SQLite", sqlite3.sqlite_version))
-    return found
+from kbadmin.pages import parts, work
+from kbadmin.pages.dashboard import latest_revisions
+from retrieval import reindex, tasks
+from retrieval.admin import audit
+from retrieval.admin.document_actions import cancel_documents, retry_documents
+from retrieval.models import Collection, Document, Index, Revision
 
 
 @require_http_methods(["GET", "POST"])
@@ -154,33 +26,150 @@ def page(request: HttpRequest) -> HttpResponse:
     if not request.user.has_perm("retrieval.view_index"):
         raise PermissionDenied
     if request.method == "POST":
-        return compare(request)
-    context: dict[str, Any] = {
+        return act(request)
+    context = {
         **admin.site.each_context(request),
         "title": _("Status"),
-        "parts": [part() for part in PARTS],
-        "versions": versions(),
-        "failed": count(latest_revisions().failed()),
-        "workers": Worker.objects.alive().order_by("-seen_at")[:WORKERS_SHOWN],
-        "building": Index.objects.building().select_related("collection", "embedding_model")[:5],
-        "may_repair": request.user.has_perm("retrieval.change_index"),
+        "versions": parts.versions(),
+        **live(request),
     }
     return TemplateResponse(request, "kbadmin/status.html", context)
 
 
-def compare(request: HttpRequest) -> HttpResponse:
-    """Have every live index compared with the database and repaired, by a worker."""
-    if not request.user.has_perm("retrieval.change_index"):
+@require_GET
+def progress(request: HttpRequest) -> HttpResponse:
+    """The part of the page that asks for itself again while something runs."""
+    if not (request.user.is_active and request.user.is_staff):
+        response = HttpResponse(status=204)
+        response["HX-Refresh"] = "true"
+        return response
+    if not request.user.has_perm("retrieval.view_index"):
         raise PermissionDenied
+    return TemplateResponse(request, "kbadmin/status_live.html", live(request))
+
+
+def live(request: HttpRequest) -> dict[str, Any]:
+    return {
+        "parts": [(part, may_use(request, part.fix)) for part in parts.every_part()],
+        "work": work.now(),
+        "may_cancel_documents": request.user.has_perm("retrieval.change_document"),
+        "may_cancel_builds": request.user.has_perm("retrieval.change_collection"),
+        "may_compare": request.user.has_perm("retrieval.change_index"),
+    }
+
+
+def may_use(request: HttpRequest, fix: parts.Fix | None) -> bool:
+    return fix is not None and bool(fix.action) and request.user.has_perm(fix.permission)
+
+
+# --- What it does -----------------------------------------------------------------------------
+
+
+def act(request: HttpRequest) -> HttpResponse:
+    known = ACTIONS.get(request.POST.get("action", ""))
+    if known is None:
+        return HttpResponseBadRequest(_("This page has no such button. Reload it and try again."))
+    permission, action = known
+    if not request.user.has_perm(permission):
+        raise PermissionDenied
+    action(request)
+    return redirect("admin:status")
+
+
+def compare(request: HttpRequest) -> None:
+    """Have every live index compared with the database and repaired, by a worker."""
     live = Index.objects.filter(state=Index.State.LIVE, collection__deleted_at=None)
-    asked = 0
-    for pk in live.values_list("pk", flat=True):
-        tasks.reconcile_index.enqueue(pk)
-        asked += 1
+    asked = list(live.select_related("collection"))
+    waiting = {
+        row.args_kwargs["args"][0]
+        for row in DBTaskResult.objects.ready().filter(task_path=tasks.reconcile_index.module_path)
+    }
+    for index in asked:
+        if index.pk not in waiting:
+            tasks.reconcile_index.enqueue(index.pk)
+    collections = [index.collection for index in asked]
+    audit.record(request, audit.Deed.RECONCILE, collections[: audit.NAMED], len(asked))
     text = ngettext(
         "%(n)d index is being compared; what differs is repaired.",
         "%(n)d indexes are being compared; what differs is repaired.",
-        asked,
+        len(asked),
     )
-    messages.success(request, text % {"n": asked})
-    return redirect("admin:status")
+    messages.success(request, text % {"n": len(asked)})
+
+
+def retry(request: HttpRequest) -> None:
+    failed = Document.objects.alive().filter(latest_revision__state=Revision.State.FAILED)
+    named = audit.some(failed)
+    count = retry_documents(failed)
+    audit.record(request, audit.Deed.RETRY, named, count)
+    text = ngettext("%(n)d document is queued again.", "%(n)d documents are queued again.", count)
+    messages.success(request, text % {"n": count})
+
+
+def cancel_document(request: HttpRequest) -> None:
+    key = request.POST.get("document", "")
+    chosen = Document.objects.alive().filter(pk=int(key) if key.isdecimal() else 0)
+    stop(request, chosen)
+
+
+def cancel_waiting(request: HttpRequest) -> None:
+    """What a worker holds already is nearly done: only what waits is called off."""
+    waiting = latest_revisions().filter(state=Revision.State.QUEUED)
+    stop(request, Document.objects.filter(latest_revision__in=waiting))
+
+
+def stop(request: HttpRequest, documents: Any) -> None:
+    unfinished = documents.filter(latest_revision__state__in=Revision.UNFINISHED)
+    named = audit.some(unfinished)
+    count = cancel_documents(unfinished)
+    audit.record(request, audit.Deed.CANCEL, named, count)
+    text = ngettext(
+        "%(n)d document was cancelled. It stands among the documents, where it can be retried.",
+        "%(n)d documents were cancelled. They stand among the documents, where they can be "
+        "retried.",
+        count,
+    )
+    messages.success(request, text % {"n": count})
+
+
+def cancel_build(request: HttpRequest) -> None:
+    key = request.POST.get("index", "")
+    index = (
+        Index.objects.building()
+        .select_related("collection", "embedding_model")
+        .filter(pk=int(key) if key.isdecimal() else 0)
+        .first()
+    )
+    if index is None:
+        messages.info(request, _("This index is not being built any more."))
+        return
+    collection: Collection = index.collection
+    reindex.cancel(index)
+    audit.record(request, audit.Deed.REINDEX_CANCEL, [collection])
+    messages.success(request, _("The reindex was cancelled."))
+
+
+def cancel_comparison(request: HttpRequest) -> None:
+    """One that waits is taken back; one that runs is over soon and loses nothing."""
+    key = request.POST.get("task", "")
+    try:
+        gone, _rows = work.comparison_tasks().filter(pk=key, started_at=None).delete()
+    except ValidationError:
+        gone = 0
+    if gone:
+        messages.success(request, _("The comparison was cancelled."))
+    else:
+        messages.info(
+            request, _("This comparison has begun already; it changes nothing but Chroma.")
+        )
+
+
+#: Value of the button → the permission that it asks for, and what it does.
+ACTIONS: dict[str, tuple[str, Callable[[HttpRequest], None]]] = {
+    "compare": ("retrieval.change_index", compare),
+    "retry": ("retrieval.change_document", retry),
+    "cancel-document": ("retrieval.change_document", cancel_document),
+    "cancel-waiting": ("retrieval.change_document", cancel_waiting),
+    "cancel-build": ("retrieval.change_collection", cancel_build),
+    "cancel-comparison": ("retrieval.change_index", cancel_comparison),
+}
