@@ -59,7 +59,7 @@ def record(
     if only is None:
         said["count"] = total
     LogEntry.objects.create(
-        user_id=request.user.pk,
+        user_id=request.user.pk or 0,
         content_type=ContentType.objects.get_for_model(rows[0]),
         object_id=None if only is None else str(only.pk),
         object_repr=", ".join(map(str, rows))[:200],

@@ -1,5 +1,6 @@
 """What is done with documents, one or many: begin again, stop, keep both."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -31,13 +32,13 @@ def keep_duplicates(documents: QuerySet[Document]) -> int:
 
 
 #: What the audit log calls them.
-DEEDS = {
+DEEDS: dict[Callable[[QuerySet[Document]], int], Deed] = {
     retry_documents: Deed.RETRY,
     cancel_documents: Deed.CANCEL,
     keep_duplicates: Deed.KEEP,
 }
 #: Which documents they change: the others of a selection are left as they are.
-CHANGES = {
+CHANGES: dict[Callable[[QuerySet[Document]], int], Q] = {
     retry_documents: Q(latest_revision__state__in=RETRIED),
     cancel_documents: Q(latest_revision__state__in=Revision.UNFINISHED),
     keep_duplicates: Q(latest_revision__failure_code="duplicate"),

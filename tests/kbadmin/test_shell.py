@@ -283,6 +283,6 @@ class TestInABrowser:
         tab: Page,  # noqa: F811
         live_server: Any,
     ) -> None:
-        cookies = {cookie["name"]: cookie for cookie in tab.context.cookies()}  # type: ignore[typeddict-item]
+        cookies = {cookie["name"]: cookie for cookie in tab.context.cookies()}
         zone = tab.evaluate("Intl.DateTimeFormat().resolvedOptions().timeZone")
-        assert cookies["kbadmin_timezone"]["value"] == zone  # type: ignore[typeddict-item]
+        assert cookies["kbadmin_timezone"]["value"] == zone
