@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from kbadmin.pages import status
+from kbadmin.pages import parts as system
 from kbadmin.pages.bounded import Count, count
 from kbadmin.pages.revisions import latest_revisions
 from retrieval import usage
@@ -133,13 +133,13 @@ def parts(request: HttpRequest) -> Iterator[Item]:
     if request.user.has_perm("retrieval.view_index"):
         see = (_("See the status"), reverse("admin:status"))
     for part, icon in (
-        (status.chroma(), "cloud_off"),
-        (status.model(), "hub"),
-        (status.disk(), "hard_drive"),
+        (system.chroma(), "cloud_off"),
+        (system.model(), "hub"),
+        (system.disk(), "hard_drive"),
     ):
         if part.tone == "failed" or (part.tone == "low" and icon == "hard_drive"):
             yield Item(part.tone, icon, f"{part.name}: {part.sentence}", "", *see)
-    worker = status.worker()
+    worker = system.worker()
     # Without work, a worker that is away is missed by nobody.
     if worker.tone == "failed" and latest_revisions().unfinished().exists():
         yield Item("failed", "hourglass_empty", f"{worker.name}: {worker.sentence}", "", *see)

@@ -48,7 +48,7 @@ def page(request: HttpRequest) -> HttpResponse:
     context = {"groups": find(request, query), "query": query, "in_dialog": in_dialog}
     if in_dialog:
         return TemplateResponse(request, "kbadmin/palette_results.html", context)
-    shell = {**admin.site.each_context(request), "title": _("Search or jump to…")}
+    shell = {**admin.site.each_context(request), "title": _("Jump to…")}
     return TemplateResponse(request, "kbadmin/palette.html", {**shell, **context})
 
 

@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from kbadmin.pages.bounded import count
-from kbadmin.pages.dashboard import latest_revisions
+from kbadmin.pages.revisions import latest_revisions
 from retrieval.admin.index_state import differences, impatient_store
 from retrieval.exceptions import VectorStoreError
 from retrieval.factories import bundle_of
@@ -141,8 +141,8 @@ def indexes() -> Part:
         )
         return look(name, text % {"n": mended}, again)
     text = ngettext(
-        "%(n)d index held what the database says when they were last compared.",
-        "%(n)d indexes held what the database says when they were last compared.",
+        "%(n)d index was in step with the database at the last comparison.",
+        "%(n)d indexes were in step with the database at the last comparison.",
         len(serving),
     )
     return works(name, text % {"n": len(serving)}, again)
@@ -154,7 +154,7 @@ def worker() -> Part:
     waiting = count(latest_revisions().unfinished())
     if not alive.number:
         sentence = (
-            _("No worker runs, so nothing is indexed. Start one:")
+            _("No worker runs, so nothing is indexed. Start one on the server.")
             if waiting.number
             else _("No worker runs. Nothing waits for one now.")
         )

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from django_tasks_db.models import DBTaskResult
 
 from kbadmin.pages import parts, work
-from kbadmin.pages.dashboard import latest_revisions
+from kbadmin.pages.revisions import latest_revisions
 from retrieval import reindex, tasks
 from retrieval.admin import audit
 from retrieval.admin.document_actions import cancel_documents, retry_documents

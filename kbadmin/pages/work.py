@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 from django_tasks_db.models import DBTaskResult
 
 from kbadmin.pages.bounded import CAP, Count, count
-from kbadmin.pages.dashboard import latest_revisions
+from kbadmin.pages.revisions import latest_revisions
 from retrieval import tasks
 from retrieval.models import Index, Revision, Worker
 

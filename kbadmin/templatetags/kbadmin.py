@@ -21,12 +21,6 @@ def timesince_short(moment: datetime) -> str:
 
 
 @register.filter
-def number(value: int | float) -> str:
-    """A number with its thousands told apart, as the reader's language does it."""
-    return number_format(value, use_l10n=True, force_grouping=True)
-
-
-@register.filter
 def what_happened(entry: LogEntry) -> str:
     # Not at the top: the pages of the models load the template tags before they are ready.
     from retrieval.admin import audit

@@ -1,5 +1,6 @@
 """The audit log: who did what and when, newest first. Nobody changes it here."""
 
+import copy
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
@@ -110,7 +111,10 @@ class LogEntryAdmin(ReadOnlyAdmin[LogEntry]):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        extra = {"title": _("Audit log"), **(extra_context or {})}
+        # Django's name of the table says little to those who read this.
+        named = copy.copy(self.opts)
+        named.verbose_name_plural = _("Audit log")
+        extra = {"title": _("Audit log"), "opts": named, **(extra_context or {})}
         return super().changelist_view(request, extra)
 
     @admin.display(description=_("when"))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
 from django.db.models import Model, QuerySet
 
@@ -47,6 +48,7 @@ MODELS = {
     "retrieval/index": "index",
     "auth/user": "user",
     "auth/group": "group",
+    "admin/logentry": "logentry",
 }
 CAN_BE_ADDED = ("retrieval/collection", "retrieval/apikey", "auth/user", "auth/group")
 CAN_BE_DELETED = (
@@ -88,6 +90,11 @@ CHOICES = (
     ("retrieval/feedback", "of-collection", "collection={collection}"),
     ("retrieval/index", "live", "state__exact=live"),
     ("retrieval/apikey", "found", "q=chat"),
+    ("admin/logentry", "by-user", "user={user}"),
+    ("admin/logentry", "deletions", "kind=3"),
+    ("admin/logentry", "of-user-and-kind", "user={user}&kind=3"),
+    ("admin/logentry", "last-week", "days=7"),
+    ("admin/logentry", "page-deep", "p={page}"),
 )
 OWN = (
     Page("dashboard", "/admin/"),
@@ -104,6 +111,8 @@ OWN = (
         "&compare=1&a-mode=hybrid&b-mode=lexical",
     ),
     Page("status", "/admin/status/"),
+    Page("key-revoke", "/admin/retrieval/apikey/{apikey}/revoke/"),
+    Page("palette", "/admin/search/"),
     Page("document-compare", "/admin/retrieval/document/{document}/compare/"),
     Page("document-failed", "/admin/retrieval/document/{failed}/change/"),
     Page("document-long", "/admin/retrieval/document/{long}/change/", variant=True),
@@ -179,6 +188,7 @@ def keys() -> dict[str, Any]:
         "model": key(EmbeddingModel.objects.order_by("pk")),
         "index": key(Index.objects.order_by("pk")),
         "user": key(User.objects.order_by("pk")),
+        "logentry": key(LogEntry.objects.order_by("pk")),
         "group": key(Group.objects.order_by("pk")),
         "question": "invoice",
         # As far as a list of 50 rows a page can be turned, where there are so many rows.

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from kbadmin.pages import status, usage_report
+from kbadmin.pages import parts, usage_report
 from retrieval import usage
 from retrieval.exceptions import VectorStoreUnavailable
 from retrieval.models import ApiKey, Chunk, Collection, Document, Feedback, Index, Search, Worker
@@ -35,7 +35,7 @@ class Store:
 @pytest.fixture(autouse=True)
 def chroma_is(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     def chroma_is(is_there: bool) -> None:
-        monkeypatch.setattr(status, "impatient_store", lambda: Store(is_there))
+        monkeypatch.setattr(parts, "impatient_store", lambda: Store(is_there))
 
     chroma_is(True)
     return chroma_is
@@ -43,7 +43,7 @@ def chroma_is(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
 
 @pytest.fixture(autouse=True)
 def model_is_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status, "bundle_of", lambda model: object())
+    monkeypatch.setattr(parts, "bundle_of", lambda model: object())
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_a_worker_is_missed_only_where_work_waits(page: Client, add: Add) -> Non
     assert sentences(page) == []
     add("new.md", "queued")
     (sentence,) = sentences(page)
-    assert "Run: manage.py worker" in sentence
+    assert "so nothing is indexed" in sentence
     Worker.objects.create(name="w", host="h", pid=1)
     assert sentences(page) == []
 
@@ -133,9 +133,9 @@ def test_a_model_that_is_missing_is_told(
     page: Client, add: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add()
-    monkeypatch.setattr(status, "bundle_of", lambda model: None)
+    monkeypatch.setattr(parts, "bundle_of", lambda model: None)
     (sentence,) = sentences(page)
-    assert "manage.py prepare_model" in sentence
+    assert "Not prepared on this machine" in sentence
 
 
 def test_an_index_that_drifted_can_be_compared_again(

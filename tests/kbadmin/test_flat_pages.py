@@ -31,8 +31,8 @@ MORE = Sizes(
 )
 #: Addresses that are no pages: what a button sends to, a fragment, a file, Django's own.
 NO_PAGES = re.compile(
-    r"login|logout|view_on_site|jsi18n|autocomplete|password_change_done|upload_progress|upload_preview|None"
-    r"|inspector_(points|progress|report)"
+    r"login|logout|view_on_site|jsi18n|autocomplete|password_change_done|None"
+    r"|(upload|status)_progress|upload_preview|inspector_(points|progress|report)"
     r"|\w+_(retry|cancel|keep|restore|original|retry_all|reconcile|reindex|reindex_cancel"
     r"|rollback|index_drop)"
     # Unfold registers them; nothing leads to them.

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import translation
 from playwright.sync_api import Page, expect
 
-from kbadmin.templatetags.kbadmin import number
+from kbadmin.templatetags.kbadmin import thousands
 from retrieval.models import ApiKey, Collection, Document
 from tests.kbadmin.conftest import Add
 from tests.kbadmin.test_browser import browser, tab  # noqa: F401 - fixtures
@@ -175,7 +175,7 @@ def test_a_chosen_language_is_remembered(page: Client) -> None:
 @pytest.mark.parametrize("language", ["en", "zh-hans"])
 def test_thousands_are_told_apart(language: str) -> None:
     with translation.override(language):
-        assert number(1234567) == "1,234,567"
+        assert thousands(1234567) == "1,234,567"
 
 
 # --- In a browser -----------------------------------------------------------------------------
@@ -194,7 +194,7 @@ class TestInABrowser:
     ) -> None:
         document = add("refunds.md")
         tab.keyboard.press("Control+k")
-        dialog = tab.get_by_role("dialog", name="Search or jump to…")
+        dialog = tab.get_by_role("dialog", name="Jump to…")
         field = dialog.get_by_role("combobox")
         expect(field).to_be_focused()
         options = dialog.get_by_role("option")
@@ -217,7 +217,7 @@ class TestInABrowser:
         tab: Page,  # noqa: F811
         live_server: Any,
     ) -> None:
-        tab.get_by_role("link", name="Search or jump to…").click()
+        tab.get_by_role("link", name="Jump to…").click()
         expect(tab.get_by_role("combobox")).to_be_focused()
         tab.get_by_role("combobox").fill("zzzz")
         expect(tab.get_by_role("option").first).to_contain_text("zzzz")

@@ -300,7 +300,7 @@ def test_it_asks_again_only_while_something_runs(
     Revision.objects.filter(document=document).update(state="indexed")
     html = page.get(f"{URL}progress/").content.decode()
     assert "hx-trigger" not in html
-    assert "Everything is done" in html
+    assert "Nothing waits" in html
 
 
 def test_progress_sends_no_login_page_into_the_page(client: Client, db: None) -> None:
@@ -361,7 +361,7 @@ class TestInABrowser:
         assert asked == []
         tab.evaluate(hide % "false")
         set_state(document, "indexed")
-        expect(tab.locator("#kb-work")).to_contain_text("Everything is done")
+        expect(tab.locator("#kb-work")).to_contain_text("Nothing waits")
         asked.clear()
         tab.wait_for_timeout(2500)
         assert asked == []

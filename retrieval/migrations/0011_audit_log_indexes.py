@@ -12,7 +12,7 @@ INDEXES = {
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("retrieval", "0008_search_settings"),
+        ("retrieval", "0010_search_days"),
         ("admin", "0003_logentry_add_action_flag_choices"),
     ]
     operations = [
