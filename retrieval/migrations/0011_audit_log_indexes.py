@@ -1,5 +1,5 @@
 """Indexes on Django's own log, which has none for what we ask it: the history of one object,
-a period, a kind of action. Entries grow with every upload."""
+a period, an action, and who or what it was of. Entries grow with every upload."""
 
 from django.db import migrations
 
@@ -7,6 +7,8 @@ INDEXES = {
     "audit_by_object": "(content_type_id, object_id, id)",
     "audit_by_time": "(action_time, id)",
     "audit_by_action": "(action_flag, id)",
+    "audit_by_user_action": "(user_id, action_flag, id)",
+    "audit_by_kind_action": "(content_type_id, action_flag, id)",
 }
 
 

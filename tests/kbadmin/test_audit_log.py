@@ -252,7 +252,9 @@ def test_many_entries_cost_what_few_do(page: Client, boss: User, entries: list[L
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="asks SQLite for its plan")
-@pytest.mark.parametrize("query", [{}, {"kind": "3"}, {"user": "1"}, {"days": "7"}])
+@pytest.mark.parametrize(
+    "query", [{}, {"kind": "3"}, {"user": "1"}, {"days": "7"}, {"user": "1", "kind": "3"}]
+)
 def test_no_list_sorts_the_whole_log(
     page: Client, entries: list[LogEntry], query: dict[str, str]
 ) -> None:
