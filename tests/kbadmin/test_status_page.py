@@ -242,7 +242,8 @@ def test_documents_are_counted_by_stage_and_called_off(
     waiting = add("waiting.md", "queued")
     response = page.get(URL)
     numbers = {stage.state: stage.number.number for stage in response.context["work"].stages}
-    assert numbers == {"queued": 1, "parsing": 0, "chunking": 0, "embedding": 1, "syncing": 0}
+    assert list(numbers) == Revision.UNFINISHED
+    assert {state: n for state, n in numbers.items() if n} == {"queued": 1, "embedding": 1}
     page.post(URL, {"action": "cancel-waiting"})
     assert states_of(held, waiting) == ["embedding", "cancelled"]
     page.post(URL, {"action": "cancel-document", "document": held.pk})

@@ -14,7 +14,7 @@ INDEXES = {
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("retrieval", "0010_search_days"),
+        ("retrieval", "0011_fetching"),
         ("admin", "0003_logentry_add_action_flag_choices"),
     ]
     operations = [
