@@ -14,7 +14,7 @@ INDEXES = {
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("retrieval", "0011_fetching"),
+        ("retrieval", "0012_index_reports"),
         ("admin", "0003_logentry_add_action_flag_choices"),
     ]
     operations = [
