@@ -198,8 +198,8 @@ def verdict(small: list[Measured], large: list[Measured]) -> int:
             wrong.append(many)
             marks.append(many.problem or f"{few.problem} when small")
         print(
-            f"{many.name:<34} {many.median:>5.0f} ms {max(many.milliseconds):>5.0f} ms {many.cpu:>5.0f} ms "
-            f"{len(many.queries):>8} {len(few.queries):>9}  {', '.join(marks)}"
+            f"{many.name:<34} {many.median:>5.0f} ms {max(many.milliseconds):>5.0f} ms "
+            f"{many.cpu:>5.0f} ms {len(many.queries):>8} {len(few.queries):>9}  {', '.join(marks)}"
         )
     for page in slow:
         print(f"\n{page.name} {page.address}\n{page.slowest}")
