@@ -1,9 +1,15 @@
 import uuid
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from django.db.models.fields.related_descriptors import RelatedManager
+
+    from retrieval.models.index_report import IndexReport
 
 #: Changes when the chunker would cut the same text, or word it for the model, differently. An
 #: index keeps the version that it was built with: a reindex brings the new one.
@@ -47,6 +53,9 @@ class Index(models.Model):
         LIVE = "live", _("live")
         RETIRED = "retired", _("retired")
         DAMAGED = "damaged", _("damaged")
+
+    if TYPE_CHECKING:
+        reports: RelatedManager[IndexReport]
 
     collection = models.ForeignKey(
         "retrieval.Collection", models.CASCADE, related_name="indexes", verbose_name=_("collection")

@@ -1,5 +1,6 @@
 import random
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -60,7 +61,7 @@ class TestMemory:
     def test_a_small_one_as_long_as_nothing_is_written(self):
         counter = Counter(3, tar=1)
         for version in (b"1", b"1", b"2", b"2"):
-            size = statistics.size("a", counter.size, lambda version=version: version)
+            size = statistics.size("a", counter.size, partial(bytes, version))
             assert statistics.frequencies("a", ["tar"], size, counter.frequencies) == [1]
         assert counter.asked == ["size", ["tar"]] * 2
 
