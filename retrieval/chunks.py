@@ -1,10 +1,11 @@
 """Chunk rows and their lexical rows: written together, forgotten together."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from retrieval.hashing import text_hash
+from retrieval.hidden import hidden_in, says_again
 from retrieval.lexical import lexical_index
 from retrieval.models import Chunk, Revision
 from retrieval.types import ChunkSlice, LexicalEntry
@@ -29,6 +30,7 @@ def write_chunks(cuts: Sequence[Cut]) -> Written:
     Rows that are there already, from a run that was cut short, are kept with their ids.
     """
     existing = _existing([cut.revision.pk for cut in cuts])
+    hidden = hidden_in([cut.revision for cut in cuts])
     written: Written = {cut.revision.pk: {} for cut in cuts}
     outdated: list[int] = []
     fresh: list[Chunk] = []
@@ -41,6 +43,9 @@ def write_chunks(cuts: Sequence[Cut]) -> Written:
             else:
                 # Their vectors, if any, are drift that the next comparison repairs.
                 outdated += [chunk.pk for chunk in before]
+                ranges = hidden.get(cut.revision.pk, ())
+                for row in rows:
+                    row.enabled = not says_again(row.text, row.start, ranges)
                 fresh += rows
             written[cut.revision.pk][chunking] = rows
     if outdated:
@@ -49,12 +54,25 @@ def write_chunks(cuts: Sequence[Cut]) -> Written:
     scopes = {
         (cut.revision.pk, chunking): scope for cut in cuts for chunking, scope in cut.scopes.items()
     }
+    _add_words((scopes[chunk.revision_id, chunk.chunking], chunk) for chunk in fresh)
+    return written
+
+
+def rescope_chunks(chunks: Sequence[Chunk], scopes: dict[str, str]) -> None:
+    """Take the lexical rows of chunks into other parts of the lexical index, by chunking.
+
+    Call it inside a transaction; the chunks' revisions must be loaded.
+    """
+    lexical_index().remove([chunk.pk for chunk in chunks])
+    _add_words((scopes[chunk.chunking], chunk) for chunk in chunks)
+
+
+def _add_words(scoped: Iterable[tuple[str, Chunk]]) -> None:
     entries: dict[str, list[LexicalEntry]] = defaultdict(list)
-    for chunk in fresh:
-        entries[scopes[chunk.revision_id, chunk.chunking]].append(_entry(chunk))
+    for scope, chunk in scoped:
+        entries[scope].append(_entry(chunk))
     for scope, group in entries.items():
         lexical_index().add(scope, group)
-    return written
 
 
 def _existing(revisions: list[int]) -> dict[tuple[int, str], list[Chunk]]:

@@ -56,6 +56,13 @@ class ReindexRefused(KnowledgeBaseError):
     status = 409
 
 
+class MoveRefused(KnowledgeBaseError):
+    """A document that cannot go to the collection it was to be moved to."""
+
+    code = "move_refused"
+    status = 409
+
+
 class VerificationFailed(KnowledgeBaseError):
     """A finished index does not hold what it should; the old one stays live."""
 

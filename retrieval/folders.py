@@ -9,7 +9,7 @@ from django.db import transaction
 
 from retrieval.exceptions import FileTooLarge, SourceError
 from retrieval.hashing import bytes_hash
-from retrieval.ingest import SourceFile, accept_batch, leaves_as_is, storable
+from retrieval.ingest import EDITED_FROM, SourceFile, accept_batch, leaves_as_is, storable
 from retrieval.models import Collection, Document, Revision
 from retrieval.parsers import is_supported
 
@@ -136,7 +136,7 @@ class FolderReader:
             )
         )
         return {
-            external_id: (digest, source)
+            external_id: (options.get(EDITED_FROM, digest), source)
             for external_id, digest, source, options, twin in rows
             if leaves_as_is(options, self.options, twin is not None)
         }

@@ -4,6 +4,8 @@ Once one of these functions has returned, what it accepted is committed: any pro
 killed, and the document still becomes indexed.
 """
 
+import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +16,7 @@ from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import IntegrityError, transaction
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from retrieval.exceptions import FileTooLarge
@@ -22,6 +24,9 @@ from retrieval.hashing import bytes_hash
 from retrieval.models import Collection, Document, Revision
 from retrieval.models.revision import original_path
 from retrieval.tasks import notify
+
+#: Option of a version that was edited here: the SHA-256 of the bytes that it was made from.
+EDITED_FROM = "edited_from"
 
 
 class Outcome(StrEnum):
@@ -107,7 +112,7 @@ def _accept_locked(
     )
     digest = bytes_hash(data)
     latest = document.latest_revision
-    same = latest is not None and document.deleted_at is None and latest.content_hash == digest
+    same = latest is not None and document.deleted_at is None and digest == source_hash(latest)
     if same and latest is not None and leaves_as_is(latest.options, options, latest.is_duplicate):
         if latest.state == Revision.State.FAILED:
             Revision.objects.filter(pk=latest.pk).retry()
@@ -273,28 +278,39 @@ def leaves_as_is(known: dict[str, Any], wanted: dict[str, Any], is_duplicate: bo
     """
     if wanted.get("keep_duplicate") and is_duplicate:
         return False
-    decision = {"keep_duplicate": True}
-    return {**known, **decision} == {**wanted, **decision}
+    decisions = {"keep_duplicate": True, EDITED_FROM: ""}
+    return {**known, **decisions} == {**wanted, **decisions}
 
 
-def keep_duplicate(document: Document) -> bool:
-    """Index a document although another one has the same bytes; returns whether it was kept
-    out of search because of that until now."""
-    with transaction.atomic():
-        locked = Document.objects.select_for_update(of=("self",)).get(pk=document.pk)
-        duplicate = Revision.objects.filter(
-            pk=locked.latest_revision_id or 0,
-            state=Revision.State.SKIPPED,
-            failure_code="duplicate",
-        )
-        revision = duplicate.only("options").first()
-        if revision is None:
-            return False
+def source_hash(revision: Revision) -> str:
+    """The hash of the bytes that a version stands for: the source's, where it was edited here.
+
+    So an edit stays until the source itself changes, however often that is read again.
+    """
+    return str(revision.options.get(EDITED_FROM, revision.content_hash))
+
+
+@transaction.atomic
+def keep_duplicates(documents: QuerySet[Document]) -> int:
+    """Index documents although others have the same bytes; returns how many were kept out of
+    search because of that until now."""
+    kept_out = Revision.objects.filter(
+        pk__in=documents.order_by().values("latest_revision"),
+        state=Revision.State.SKIPPED,
+        failure_code="duplicate",
+    )
+    by_options: dict[str, list[int]] = defaultdict(list)
+    for pk, options in kept_out.select_for_update().values_list("pk", "options"):
+        by_options[json.dumps(options, sort_keys=True)].append(pk)
+    for options, keys in by_options.items():
         # Said on the row, so that it also holds when the worker begins again.
-        duplicate.update(options={**revision.options, "keep_duplicate": True})
-        Revision.objects.filter(pk=revision.pk).requeue()
+        Revision.objects.filter(pk__in=keys).update(
+            options={**json.loads(options), "keep_duplicate": True}
+        )
+    keys = [pk for group in by_options.values() for pk in group]
+    if keys:
         notify()
-    return True
+    return Revision.objects.filter(pk__in=keys).requeue()
 
 
 def twins_of(collection_id: int, digests: list[str], excluded: set[int]) -> dict[str, Document]:

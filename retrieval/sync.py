@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from retrieval.embeddings import Vectors, embeddings_of, stored_embeddings
@@ -127,7 +127,7 @@ def compare(index: Index) -> Drift:
     stale = [id_ for id_, digest in expected.items() if found.get(id_, digest) != digest]
     unknown = [id_ for id_ in found if id_ not in expected]
     numbers = [int(id_) for id_ in unknown if is_chunk_id(id_)]
-    known = set(map(str, _known_chunks(numbers)))
+    known = set(map(str, _known_chunks(index, numbers)))
     orphaned = [id_ for id_ in unknown if id_ not in known]
     return Drift(
         index_id=index.pk,
@@ -139,13 +139,15 @@ def compare(index: Index) -> Drift:
     )
 
 
-def _known_chunks(ids: list[int]) -> list[int]:
-    """Of these ids the ones with a row: in work, disabled, or waiting to be cleaned up."""
+def _known_chunks(index: Index, ids: list[int]) -> list[int]:
+    """Of these ids the ones with a row: in work, disabled, moving here, or waiting to be
+    cleaned up."""
+    here = Q(document__collection=index.collection_id)
+    comes_here = Q(document__moving_to=index.collection_id)
     known: list[int] = []
     for begin in range(0, len(ids), REPAIR_BATCH):
-        known += Chunk.objects.filter(pk__in=ids[begin : begin + REPAIR_BATCH]).values_list(
-            "pk", flat=True
-        )
+        rows = Chunk.objects.filter(here | comes_here, pk__in=ids[begin : begin + REPAIR_BATCH])
+        known += rows.values_list("pk", flat=True)
     return known
 
 

@@ -25,7 +25,7 @@ from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker as TaskRunner
 from django_tasks_db.models import DBTaskResult
 
-from retrieval import addresses, indexing, maintenance, reindex, sync, usage
+from retrieval import addresses, indexing, maintenance, moving, reindex, sync, usage
 from retrieval.exceptions import (
     KnowledgeBaseError,
     VectorStoreError,
@@ -101,6 +101,7 @@ class WorkerProcess:
         self._purge_at = 0.0
         self._build_at = 0.0
         self._sum_up_at = 0.0
+        self._move_at = 0.0
 
     def __enter__(self) -> Self:
         global _current
@@ -156,7 +157,8 @@ class WorkerProcess:
         fetching = self._fetch_some()
         indexed = self._index_batch()
         built = self._build_step()
-        busy = indexed or built or self._clean_up()
+        moved = self._move_step()
+        busy = indexed or built or moved or self._clean_up()
         reported = self._reports.step()
         return reported or busy or (fetching and self._wait_for_pages())
 
@@ -251,6 +253,17 @@ class WorkerProcess:
             self._build_at = time.monotonic() + RECONCILE_RETRY
             return False
         return True
+
+    def _move_step(self) -> bool:
+        if time.monotonic() < self._move_at:
+            return False
+        try:
+            return moving.step()
+        except KnowledgeBaseError as error:
+            # They stay where they are, and are searched there, until it can go on.
+            logger.warning("cannot move documents yet: %s", error.message)
+            self._move_at = time.monotonic() + RECONCILE_RETRY
+            return False
 
     def _clean_up(self) -> bool:
         self._doing = "cleaning up"

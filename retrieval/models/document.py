@@ -1,6 +1,8 @@
 from typing import TYPE_CHECKING
 
-from django.db import models
+from django.db import models, transaction
+from django.db.models import Value
+from django.db.models.functions import Cast, Concat
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -9,6 +11,9 @@ from retrieval.models.revision import Revision
 if TYPE_CHECKING:
     from django.db.models.fields.related_descriptors import RelatedManager
 
+#: What the source of a document begins with that was taken out of an archive.
+MEMBER_SOURCE = "zip:"
+
 
 class DocumentQuerySet(models.QuerySet["Document"]):
     def alive(self) -> "DocumentQuerySet":
@@ -16,6 +21,45 @@ class DocumentQuerySet(models.QuerySet["Document"]):
 
     def searchable(self) -> "DocumentQuerySet":
         return self.alive().filter(live_revision__isnull=False)
+
+    def archives(self) -> "DocumentQuerySet":
+        """Those that were taken apart into documents of their own."""
+        return self.filter(latest_revision__failure_code="unpacked")
+
+    def members(self) -> "DocumentQuerySet":
+        """What was taken out of these archives."""
+        named = self.archives().annotate(
+            name=Concat(Value(MEMBER_SOURCE), Cast("pk", models.CharField()))
+        )
+        return Document.objects.filter(source__in=named.order_by().values("name"))
+
+    @transaction.atomic
+    def tombstone(self) -> int:
+        """Hide documents, and what was taken out of archives among them, from every search from
+        this commit on; the worker cleans up behind. In a few queries for all of them.
+
+        One of those that were kept out of search for saying the same is indexed instead.
+        """
+        now = timezone.now()
+        chosen = set(self.filter(deleted_at=None).values_list("pk", flat=True))
+        doomed = chosen | set(
+            Document.objects.filter(pk__in=chosen)
+            .members()
+            .filter(deleted_at=None)
+            .values_list("pk", flat=True)
+        )
+        documents = Document.objects.filter(pk__in=doomed)
+        documents.update(deleted_at=now, updated_at=now)
+        Revision.objects.filter(document__in=doomed).unfinished().supersede(now)
+        Revision.objects.filter(pk__in=documents.values("live_revision")).retire(now)
+        kept_out = (
+            Revision.objects.filter(duplicate_of__in=doomed, state=Revision.State.SKIPPED)
+            .exclude(document__in=doomed)
+            .values_list("duplicate_of", flat=True)
+        )
+        for document in Document.objects.filter(pk__in=set(kept_out)):
+            document.release_duplicates()
+        return len(chosen)
 
 
 class Document(models.Model):
@@ -69,6 +113,18 @@ class Document(models.Model):
         related_name="+",
         verbose_name=_("live revision"),
     )
+    moving_to = models.ForeignKey(
+        "retrieval.Collection",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        db_index=False,
+        related_name="+",
+        verbose_name=_("moving to"),
+        help_text=_("Where the worker is taking it; until then it is searched where it is."),
+    )
+    move_failure = models.TextField(_("why it was not moved"), blank=True, editable=False)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
     deleted_at = models.DateTimeField(_("deleted at"), null=True, blank=True, editable=False)
@@ -86,6 +142,12 @@ class Document(models.Model):
         indexes = [
             models.Index(fields=["collection", "source"], name="document_source"),
             models.Index(fields=["-updated_at"], name="document_recent"),
+            # The worker asks for these several times a second; all others cost nothing here.
+            models.Index(
+                fields=["moving_to"],
+                condition=models.Q(moving_to__isnull=False),
+                name="document_moving",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -110,7 +172,7 @@ class Document(models.Model):
     @property
     def member_source(self) -> str:
         """Where documents that were taken out of this archive say that they come from."""
-        return f"zip:{self.pk}"
+        return f"{MEMBER_SOURCE}{self.pk}"
 
     def release_duplicates(self) -> int:
         """One of those that were kept out of search because this document said the same is

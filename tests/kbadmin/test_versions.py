@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from retrieval.admin.comparison import bounded_diff
 from retrieval.admin.versions import timeline
-from retrieval.ingest import accept, keep_duplicate
+from retrieval.ingest import accept, keep_duplicates
 from retrieval.models import Document, Revision
 from tests.kbadmin.conftest import Add, twin_of
 
@@ -165,7 +165,7 @@ def test_a_duplicate_leads_to_what_it_repeats_and_can_be_kept(page: Client, add:
     revision = copy.revisions.get()
     assert (revision.state, revision.duplicate_of) == ("queued", None)
     assert revision.options == {"keep_duplicate": True}
-    assert not keep_duplicate(copy)
+    assert not keep_duplicates(Document.objects.filter(pk=copy.pk))
 
 
 def test_keeping_what_is_no_duplicate_changes_nothing(page: Client, document: Document) -> None:
