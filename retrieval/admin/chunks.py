@@ -5,13 +5,13 @@ from django.db.models import F, QuerySet
 from django.db.models.expressions import Col, OrderBy
 from django.db.models.functions import Left
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from retrieval.admin import audit
 from retrieval.admin.base import TWO_LINES, CollectionFilter, KnowledgeAdmin
+from retrieval.admin.document_chunks import chunk_url, switched
+from retrieval.hidden import switch_chunks
 from retrieval.lexical import lexical_index
 from retrieval.models import Chunk, Collection, Document
 
@@ -21,6 +21,8 @@ FOUND_AT_MOST = 1000
 #: The document's key as its own table has it. By the chunk's copy of it, which is what Django
 #: makes of "document__pk", SQLite sorts all chunks of a collection to show the first fifty.
 BY_DOCUMENT = OrderBy(Col(Document._meta.db_table, Document._meta.pk))
+#: Chunks that are switched in one transaction.
+BATCH = 500
 
 
 class ChunkCollectionFilter(CollectionFilter):
@@ -125,8 +127,7 @@ class ChunkAdmin(KnowledgeAdmin[Chunk]):
 
     @admin.display(description=_("document"))
     def document_link(self, obj: Chunk) -> str:
-        url = reverse("admin:retrieval_document_change", args=[obj.document_id])
-        return format_html('<a class="kb-link" href="{}">{}</a>', url, obj.document)
+        return format_html('<a class="kb-link" href="{}">{}</a>', chunk_url(obj), obj.document)
 
     @admin.display(description=_("order"))
     def position(self, obj: Chunk) -> str:
@@ -151,15 +152,13 @@ class ChunkAdmin(KnowledgeAdmin[Chunk]):
 
     def switch(self, request: HttpRequest, queryset: QuerySet[Chunk], enabled: bool) -> None:
         named = audit.some(queryset)
-        # A joined and annotated query cannot be updated everywhere, its keys can.
-        count = Chunk.objects.filter(pk__in=queryset.order_by().values("pk")).update(
-            enabled=enabled
-        )
+        keys = list(queryset.order_by().values_list("pk", flat=True))
+        count = 0
+        for begin in range(0, len(keys), BATCH):
+            count += switch_chunks(keys[begin : begin + BATCH], enabled)
         deed = audit.Deed.ENABLE if enabled else audit.Deed.DISABLE
         audit.record(request, deed, named, count)
-        self.message_user(
-            request,
-            ngettext("%(n)d chunk was changed.", "%(n)d chunks were changed.", count)
-            % {"n": count},
-            messages.SUCCESS,
-        )
+        self.message_user(request, switched(request, keys, count, enabled), messages.SUCCESS)
+
+    def save_model(self, request: HttpRequest, obj: Chunk, form: Any, change: bool) -> None:
+        switch_chunks([obj.pk], obj.enabled)

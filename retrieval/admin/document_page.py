@@ -5,7 +5,6 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db.models.functions import Left
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -14,7 +13,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
 from retrieval import history
-from retrieval.admin import audit, comparison, states, versions
+from retrieval.admin import audit, comparison, document_chunks, states, versions
 from retrieval.admin.base import TombstoneAdmin
 from retrieval.admin.document_actions import (
     DEEDS,
@@ -22,13 +21,11 @@ from retrieval.admin.document_actions import (
     keep_duplicates,
     retry_documents,
 )
+from retrieval.admin.document_text import ShownText
 from retrieval.exceptions import KnowledgeBaseError
 from retrieval.models import Document, Revision
 
-#: Characters of parsed text that a page shows.
-TEXT_SHOWN = 20_000
 REVISIONS_SHOWN = 50
-CHUNKS_COUNTED = 1000
 
 
 class DocumentPage(TombstoneAdmin[Document]):
@@ -50,6 +47,16 @@ class DocumentPage(TombstoneAdmin[Document]):
             page("restore/<int:number>", self.restore_view, "restore"),
             page("compare", self.compare_view, "compare"),
             page("original/<int:number>", self.original_view, "original"),
+            path(
+                "chunks/switch/",
+                self.admin_site.admin_view(document_chunks.switch_view),
+                name="retrieval_document_switch_chunks",
+            ),
+            path(
+                "chunks/<int:chunk_id>/edit/",
+                self.admin_site.admin_view(self.edit_chunk_view),
+                name="retrieval_document_edit_chunk",
+            ),
             *super().get_urls(),
         ]
 
@@ -63,26 +70,17 @@ class DocumentPage(TombstoneAdmin[Document]):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         document = self.get_object(request, object_id)
-        facts = self.facts(document) if document is not None else {}
+        facts = self.facts(request, document) if document is not None else {}
         buttons = {"show_save": False, "show_save_and_continue": False}
         return super().change_view(
             request, object_id, form_url, {**(extra_context or {}), **buttons, **facts}
         )
 
-    def facts(self, document: Document) -> dict[str, Any]:
+    def facts(self, request: HttpRequest, document: Document) -> dict[str, Any]:
         """Everything that the page shows, in a fixed number of bounded queries."""
         latest = document.latest_revision
         revisions = self.revisions(document)
-        shown = document.live_revision_id or document.latest_revision_id or 0
-        # One character more than is shown tells whether something was cut off.
-        content = (
-            Revision.objects.filter(pk=shown)
-            .annotate(beginning=Left("text", TEXT_SHOWN + 1))
-            .values("beginning", "metadata")
-            .first()
-        ) or {"beginning": "", "metadata": {}}
-        metadata = content["metadata"]
-        chunks = document.chunks.filter(revision=shown).order_by()[:CHUNKS_COUNTED].count()
+        shown = ShownText(request, document)
         old, new = default_pair(document, revisions)
         return {
             "document": document,
@@ -99,10 +97,9 @@ class DocumentPage(TombstoneAdmin[Document]):
             "versions": versions.listed(document, revisions),
             "compare_old": old,
             "compare_new": new,
-            "front_matter": metadata.items() if isinstance(metadata, dict) else [],
-            "text": content["beginning"][:TEXT_SHOWN],
-            "text_is_cut": len(content["beginning"]) > TEXT_SHOWN,
-            "chunk_count": f"{chunks}+" if chunks == CHUNKS_COUNTED else str(chunks),
+            "front_matter": shown.metadata.items(),
+            **shown.context(),
+            "may_switch": request.user.has_perm("retrieval.change_chunk"),
             "chunks_url": reverse("admin:retrieval_chunk_changelist")
             + f"?document__id__exact={document.pk}",
         }
@@ -121,6 +118,9 @@ class DocumentPage(TombstoneAdmin[Document]):
         )
         url = reverse("admin:retrieval_document_changelist")
         return {"count": documents.count(), "url": f"{url}?{urlencode({'source': source})}"}
+
+    def edit_chunk_view(self, request: HttpRequest, chunk_id: int) -> HttpResponse:
+        return document_chunks.edit_view(self, request, chunk_id)
 
     def compare_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         document = self.permitted(request, pk, "view")

@@ -99,7 +99,7 @@ class DocumentAdmin(DocumentPage):
             super()
             .get_queryset(request)
             .filter(deleted_at=None, collection__deleted_at=None)
-            .select_related("collection", "latest_revision", "moving_to")
+            .select_related("collection__live_index", "latest_revision", "moving_to")
             .defer(*HEAVY)
         )
 

@@ -98,7 +98,7 @@ def add(collection: Collection) -> Add:
                 Chunk(
                     document=document,
                     revision=revision,
-                    chunking="v1",
+                    chunking=collection.live_index.chunking,  # type: ignore[union-attr]
                     order=order,
                     start=order * 10,
                     end=order * 10 + 9,
