@@ -79,7 +79,7 @@ def rendered(
     html = nh3.clean(
         MARKDOWN.render(source),
         tags=TAGS,
-        attributes={"a": {"href"}, "ol": {"start"}},
+        attributes={"a": {"href"}, "ol": {"start"}, "*": set()},
         url_schemes={"http", "https", "mailto"},
         link_rel="noopener noreferrer nofollow",
     )
@@ -160,8 +160,16 @@ def _place(text: str, offset: int) -> int:
         leading = LEADING.match(line)
         first = begin + (leading.end() if leading else 0)
         last = begin + len(line.rstrip().removesuffix("|").rstrip())
-        return max(first, min(offset, last))
+        place = max(first, min(offset, last))
+        # Not between the two stars of one mark, nor behind the backslash of a character.
+        while 0 < place < end and _is_torn(text[place - 1], text[place]):
+            place += 1
+        return place
     return len(text)
+
+
+def _is_torn(before: str, after: str) -> bool:
+    return before == "\\" or (before == after and after in "*_`~")
 
 
 # --- Passages in the HTML -------------------------------------------------------------------

@@ -83,7 +83,13 @@
     if (event.key === "Escape" && chosen && reader.contains(document.activeElement)) choose(null);
   });
 
-  if (chosen) {
-    piecesOf(chosen)[0]?.scrollIntoView({ block: "center" });
+  const first = chosen && reader.querySelector(`a[data-chunk="${chosen}"]`);
+  if (first) {
+    // Only the text: the page stays where its heading can be seen.
+    const text = reader.querySelector(".kb-reading");
+    const down = first.getBoundingClientRect().top - text.getBoundingClientRect().top;
+    text.scrollTop += down - text.clientHeight / 3;
+    if (location.hash) window.scrollTo(0, 0);
+    reader.scrollIntoView({ block: "nearest" });
   }
 })();

@@ -1,6 +1,7 @@
 """The admin in a real Chromium: what a person sees, with scripts and without."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from retrieval import reindex
 from retrieval.ingest import accept
-from retrieval.models import Collection, Document, Index, Revision, Worker
+from retrieval.models import Chunk, Collection, Document, Index, Revision, Worker
 from tests.browser import CHROMIUM, FLAGS
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -219,3 +220,47 @@ def test_a_question_is_asked_without_leaving_the_page(
     expect(tab.get_by_label("Search by")).to_have_count(2)
     tab.get_by_role("link", name="Stop comparing").click()
     expect(tab.get_by_label("Search by")).to_have_count(1)
+
+
+def test_a_passage_is_chosen_hidden_and_brought_back(
+    tab: Page, live_server: Any, add: Callable[..., Document]
+) -> None:
+    document = add(chunks=2)
+    first, second = document.chunks.order_by("order")
+    tab.goto(f"{live_server.url}/admin/retrieval/document/{document.pk}/change/?chunk={second.pk}")
+    panel = tab.get_by_label("Chosen passage")
+    expect(panel.get_by_role("heading")).to_have_text("Passage 2")
+    tab.locator(f'span[data-chunks="{first.pk}"]').hover()
+    expect(panel.get_by_role("heading")).to_have_text("Passage 1")
+    panel.hover()
+    expect(panel.get_by_role("heading")).to_have_text("Passage 2")
+    tab.locator(f"#chunk-{first.pk}").focus()
+    expect(panel.get_by_role("heading")).to_have_text("Passage 1")
+    tab.keyboard.press("Enter")
+    expect(tab).to_have_url(re.compile(rf"chunk={first.pk}\b"))
+    expect(tab.locator(f'span[data-chunks="{first.pk}"]')).to_have_class(re.compile("kb-chunk-on"))
+    panel.get_by_role("button", name="Keep out of search").click()
+    expect(panel).to_contain_text("kept out")
+    assert not Chunk.objects.get(pk=first.pk).enabled
+    tab.get_by_role("button", name="Undo").click()
+    expect(tab.get_by_text("1 passage is searched again.")).to_be_visible()
+    assert Chunk.objects.get(pk=first.pk).enabled
+    tab.locator(f"#chunk-{second.pk}").click()
+    panel.get_by_role("link", name="Edit").click()
+    expect(tab.get_by_label("Text")).to_have_value("passage 1 of refunds.md")
+
+
+def test_documents_are_narrowed_by_a_choice_and_retried_in_their_row(
+    tab: Page, live_server: Any, add: Callable[..., Document]
+) -> None:
+    add()
+    add("scan.pdf", "failed", "Its pages are pictures.")
+    tab.goto(f"{live_server.url}/admin/retrieval/document/")
+    tab.get_by_label("State").select_option("failed")
+    tab.wait_for_url("**/?state=failed")
+    rows = tab.locator("#result_list tbody tr")
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("Its pages are pictures.")
+    rows.get_by_role("button", name="Retry").click()
+    expect(tab.get_by_text("The document is queued again.")).to_be_visible()
+    expect(tab.get_by_text("Nothing matches")).to_be_visible()

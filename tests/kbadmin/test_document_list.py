@@ -103,7 +103,9 @@ def test_what_cannot_be_read_narrows_nothing(page: Client, add: Add, query: str)
 
 def test_texts_and_names_are_searched(page: Client, add: Add, other: Collection) -> None:
     held = add("a.md", chunks=2)
-    Chunk.objects.filter(document=held, order=1).update(text="Returned within thirty days, 可以退款")
+    Chunk.objects.filter(document=held, order=1).update(
+        text="Returned within thirty days, 可以退款"
+    )
     put_into_words(held)
     add("thirty-waiting.md", "queued")
     add("thirty-broken.md", "failed", "No text.")
@@ -150,7 +152,9 @@ def test_a_row_that_failed_is_retried_where_it_stands(page: Client, add: Add) ->
     html = page.get(f"{URL}?state=failed").content.decode()
     retry = reverse("admin:retrieval_document_retry", args=[document.pk])
     assert f'formaction="{retry}"' in html
-    assert '<input type="hidden" name="next" value="/admin/retrieval/document/?state=failed">' in html
+    assert (
+        '<input type="hidden" name="next" value="/admin/retrieval/document/?state=failed">' in html
+    )
     response = page.post(retry, {"next": f"{URL}?state=failed"})
     assert response["Location"] == f"{URL}?state=failed"
     assert document.revisions.get().state == "queued"
