@@ -56,7 +56,7 @@
     const id = event.pointerType === "touch" ? null : idAt(event.target);
     mark("kb-chunk-over", id);
     if (id) show(id);
-    else if (event.target.closest(".kb-reading")) show(chosen);
+    else if (chosen || event.target.closest(".kb-reading")) show(chosen);
   });
   reader.addEventListener("pointerleave", () => {
     mark("kb-chunk-over", null);

@@ -136,7 +136,7 @@ def test_a_broken_word_index_leaves_the_names(
     page: Client, add: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken:
-        def holding(self, *args: object) -> None:
+        def find(self, *args: object) -> None:
             raise DatabaseError("malformed index")
 
     add("thirty.md")
