@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('retrieval', '0012_index_reports'),
+        ('retrieval', '0013_audit_log_indexes'),
     ]
 
     operations = [
