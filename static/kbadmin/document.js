@@ -1,4 +1,4 @@
-// Passages of a document: pointing at one shows it, a click or Enter on its number keeps it.
+// Passages of a document: pointing at one shows it; a click, or the focus on its number, keeps it.
 "use strict";
 
 (() => {
@@ -64,7 +64,7 @@
   });
   reader.addEventListener("focusin", (event) => {
     const id = event.target.closest("[data-chunk]")?.dataset.chunk;
-    if (id) show(id);
+    if (id) choose(id);
   });
   reader.addEventListener("click", (event) => {
     const id = idAt(event.target);

@@ -33,7 +33,7 @@ MORE = Sizes(
 NO_PAGES = re.compile(
     r"login|logout|view_on_site|jsi18n|autocomplete|password_change_done|None"
     r"|(upload|status)_progress|upload_preview|inspector_(points|progress|report)"
-    r"|\w+_(retry|cancel|keep|restore|original|retry_all|reconcile|reindex|reindex_cancel"
+    r"|\w+_(retry|cancel|switch_chunks|keep|restore|original|retry_all|reconcile|reindex|reindex_cancel"
     r"|rollback|index_drop)"
     # Unfold registers them; nothing leads to them.
     r"|django_tasks_database_\w+"
