@@ -80,7 +80,7 @@ def test_empty_fields_are_empty_objects(page: Client, collection: Collection) ->
 
 
 def test_the_name_of_a_deleted_collection_is_free(page: Client, collection: Collection) -> None:
-    page.post(url("delete", collection), {"post": "yes"})
+    page.post(url("delete", collection), {"post": "yes", "typed": collection.title})
     data = {
         "slug": "docs",
         "embedding_model": collection.embedding_model_id,

@@ -53,8 +53,8 @@ def test_what_the_vectors_depend_on_stays(page: Client, collection: Collection) 
 def test_a_deleted_collection_takes_its_documents_out_of_sight(page: Client, add: Add) -> None:
     document = add()
     collection = document.collection
-    data = {"post": "yes", "action": "delete_selected", "_selected_action": [collection.pk]}
-    page.post(reverse("admin:retrieval_collection_changelist"), data)
+    address = reverse("admin:retrieval_collection_delete", args=[collection.pk])
+    page.post(address, {"post": "yes", "typed": collection.title})
     collection.refresh_from_db()
     assert collection.deleted_at is not None
     assert Document.objects.filter(pk=document.pk).exists()
