@@ -186,7 +186,7 @@ def replace_the_broken_one(walk: Walk, folder: Path) -> None:
 def see_chunks(walk: Walk) -> None:
     page = walk.page
     walk.go("retrieval/document/?q=travel")
-    page.get_by_role("link", name="Travel", exact=True).click()
+    page.locator("#result_list").get_by_role("link", name="Travel").click()
     passages = page.locator("[data-reader] [data-chunk]")
     assert passages.count() > 3
     passages.nth(2).click()
