@@ -58,6 +58,9 @@ def _inline(node: Any, schemas: dict[str, Any]) -> Any:
     if "$ref" in node:
         return _inline(schemas[node["$ref"].rsplit("/", 1)[-1]], schemas)
     merged = {key: _inline(value, schemas) for key, value in node.items()}
+    if merged.get("type") == "object":
+        # GPT Actions take an object without any as a fault of the document.
+        merged.setdefault("properties", {})
     # spectacular wraps a reference that has a description of its own.
     if len(merged.get("allOf", [])) == 1:
         merged = {**merged.pop("allOf")[0], **merged}

@@ -1,0 +1,329 @@
+"""The OpenAPI document as a whole: what it is, its version's schema, its references."""
+
+import difflib
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote
+
+from plugin.doctor.almost_json import escaped, shown
+from plugin.doctor.registry import Found, describe, rule
+from plugin.doctor.rules.levels import (
+    ADVICE,
+    CHATGPT,
+    ERROR,
+    GPT_ACTIONS,
+    MCP,
+    NEXTCHAT,
+    WARNING,
+    callers,
+    everybody,
+)
+from plugin.doctor.subject import METHODS, Subject, at
+from plugin.doctor.types import Document
+
+O = Document.OPENAPI  # noqa: E741 - the document
+#: Findings of one kind that are listed; a generated document repeats the same fault.
+SHOWN = 20
+
+describe(
+    "KB202",
+    "openapi-unrecognised",
+    O,
+    everybody(ERROR),
+    """The document is no OpenAPI document: it has neither `openapi` nor `paths`.
+
+    Why: No client finds an operation in it. NextChat shows "OpenAPI Schema Error", also for a
+    manifest that was given in its place.
+
+    Fix: Give the address of the OpenAPI document, not of the manifest or of a page.
+    """,
+)
+describe(
+    "KB205",
+    "openapi-not-checked",
+    Document.MANIFEST,
+    callers(ADVICE),
+    """The OpenAPI document was not looked at.
+
+    Why: Most of what can go wrong for a client is in there.
+
+    Fix: Check again with it: without --offline, or with --openapi FILE.
+    """,
+)
+
+
+@rule("KB203", "openapi-version", O, callers(WARNING))
+def openapi_version(subject: Subject) -> Iterator[Found]:
+    """`openapi` is not a version 3.0 or 3.1.
+
+    Why: Clients read 3.0 and 3.1. Swagger 2.0 puts bodies, servers and schemas elsewhere, where
+    nobody looks for them.
+
+    Fix: Write the document for OpenAPI 3.0.3 or 3.1.0; converters for Swagger 2.0 exist.
+    """
+    version = subject.spec.get("openapi")
+    if "swagger" in subject.spec and version is None:
+        yield Found(
+            "/swagger", f"This is Swagger {shown(str(subject.spec['swagger']))}.", callers(ERROR)
+        )
+    elif version is None:
+        yield Found(
+            "",
+            "The field openapi, which names the version, is missing.",
+            {GPT_ACTIONS: ERROR, CHATGPT: WARNING, NEXTCHAT: ADVICE, MCP: WARNING},
+            fix='Add "openapi": "3.0.3".',
+        )
+    elif not isinstance(version, str) or not re.fullmatch(r"3\.[01]\.\d+.*", version):
+        yield Found(
+            "/openapi",
+            f"openapi is {shown(repr(version))}.",
+            {GPT_ACTIONS: WARNING, CHATGPT: WARNING, MCP: WARNING, NEXTCHAT: ADVICE},
+            value="3.0.3"
+            if version in (3, 3.0, "3", "3.0")
+            else "3.1.0"
+            if version in (3.1, "3.1")
+            else version,
+        )
+
+
+@rule("KB204", "openapi-schema", O, {CHATGPT: WARNING, GPT_ACTIONS: WARNING, MCP: WARNING})
+def openapi_schema(subject: Subject) -> Iterator[Found]:
+    """The document breaks the schema of its own OpenAPI version.
+
+    Why: Clients differ in what they forgive: one ignores the part, another refuses all of it.
+    Stores took many such documents.
+
+    Fix: Mend the place that is named as the OpenAPI specification has it.
+    """
+    version = subject.spec.get("openapi")
+    if not isinstance(version, str) or not version.startswith(("3.0", "3.1")):
+        return
+    for number, (pointer, message) in enumerate(schema_errors(subject.spec, version)):
+        if number >= SHOWN:
+            return
+        yield Found(pointer, message)
+
+
+def schema_errors(document: dict[str, Any], version: str) -> Iterator[tuple[str, str]]:
+    """(pointer, what is wrong) by the official schema. References are not followed: nothing
+    is fetched."""
+    # Not at the top: it loads pydantic, which no request needs.
+    from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
+
+    is_30 = version.startswith("3.0")
+    validator = OpenAPIV30SpecValidator if is_30 else OpenAPIV31SpecValidator
+    seen = set()
+    for error in validator.schema_validator.iter_errors(without_known(document)):
+        inner = deepest(error)
+        pointer = "".join(f"/{escaped(str(part))}" for part in inner.absolute_path)
+        message = shown(explained(inner), 200)
+        if (pointer, message) not in seen:
+            seen.add((pointer, message))
+            yield pointer, message
+
+
+def without_known(document: dict[str, Any]) -> dict[str, Any]:
+    """The document without what rules of their own speak of: empty or wrong `servers`, and
+    methods in capital letters."""
+    kept = {key: value for key, value in document.items() if key != "servers"}
+    if isinstance(kept.get("paths"), dict):
+        kept["paths"] = {
+            path: {
+                key: value
+                for key, value in item.items()
+                if key.lower() == key or key.lower() not in METHODS
+            }
+            if isinstance(item, dict)
+            else item
+            for path, item in kept["paths"].items()
+            if path.startswith(("/", "x-"))
+        }
+    return kept
+
+
+def deepest(error: Any) -> Any:
+    """Of the branches of anyOf and oneOf, the error of the one that fits best.
+
+    An object and a reference to one are the usual pair: nobody who wrote no `$ref` meant that.
+    """
+    while error.context:
+        branches: dict[Any, list[Any]] = {}
+        for inner in error.context:
+            branches.setdefault(inner.schema_path[0] if inner.schema_path else 0, []).append(inner)
+        meant = [
+            errors
+            for errors in branches.values()
+            if not any(e.validator == "required" and "'$ref'" in e.message for e in errors)
+        ] or list(branches.values())
+        fitting = min(meant, key=lambda errors: (-max(map(depth, errors)), len(errors)))
+        error = max(fitting, key=depth)
+    return error
+
+
+def depth(error: Any) -> int:
+    return len(error.absolute_path)
+
+
+def explained(error: Any) -> str:
+    """A validator's message without the whole value it speaks of."""
+    message = str(error.message)
+    text = repr(error.instance)
+    if len(text) > 60:
+        message = message.replace(text, shown(text, 60))
+    unknown = re.search(r"\('(.+?)' (?:was|were) unexpected\)", message)
+    if unknown and isinstance(error.schema, dict):
+        known = list(error.schema.get("properties", {}))
+        close = difflib.get_close_matches(unknown[1], known, 1, 0.8)
+        return f"{unknown[1]} does not belong here." + (
+            f" Did you mean {close[0]}?" if close else ""
+        )
+    return message[:1].upper() + message[1:] + ("" if message.endswith(".") else ".")
+
+
+# --- References ------------------------------------------------------------------------------
+
+
+@rule("KB206", "reference-broken", O, {CHATGPT: WARNING, GPT_ACTIONS: WARNING, MCP: WARNING})
+def reference_broken(subject: Subject) -> Iterator[Found]:
+    """A `$ref` leads to something that is not in the document.
+
+    Why: The client does not know what to send or what to expect there. Where the request is
+    concerned, the model is not told its parameters.
+
+    Fix: Define what it names under components, or correct its spelling; it begins with #/.
+    """
+    seen = set()
+    for pointer, reference in subject.references:
+        if not is_local(reference):
+            continue
+        if reference.startswith("#/") and at(subject.spec, unquoted(reference)) is not None:
+            continue
+        if reference in seen or reference == "#":
+            continue
+        seen.add(reference)
+        close = spelling(subject.spec, reference)
+        yield Found(
+            f"{pointer}/$ref",
+            f"{shown(reference)} leads nowhere." + (f" Did you mean {close}?" if close else ""),
+        )
+
+
+def is_local(reference: str) -> bool:
+    return reference.startswith("#")
+
+
+def unquoted(reference: str) -> str:
+    return unquote(reference[1:])
+
+
+def spelling(spec: dict[str, Any], reference: str) -> str:
+    """The reference that was probably meant; "" where there is none."""
+    components = spec.get("components")
+    known = [
+        f"#/components/{kind}/{escaped(str(name))}"
+        for kind, named in (components.items() if isinstance(components, dict) else ())
+        for name in (named if isinstance(named, dict) else ())
+    ]
+    return next(iter(difflib.get_close_matches(reference, known, 1, 0.85)), "")
+
+
+@rule(
+    "KB208",
+    "reference-remote",
+    O,
+    {NEXTCHAT: WARNING, GPT_ACTIONS: WARNING, CHATGPT: ADVICE, MCP: WARNING},
+)
+def reference_remote(subject: Subject) -> Iterator[Found]:
+    """A `$ref` leads to another file or address.
+
+    Why: Clients read one document only; what it names elsewhere is missing. It was not fetched
+    here either.
+
+    Fix: Copy it under components.
+    """
+    seen = set()
+    for pointer, reference in subject.references:
+        if not is_local(reference) and reference not in seen:
+            seen.add(reference)
+            yield Found(f"{pointer}/$ref", f"{shown(reference)} is another document.")
+
+
+@rule("KB207", "reference-circular", O, {NEXTCHAT: ERROR, GPT_ACTIONS: WARNING, MCP: WARNING})
+def reference_circular(subject: Subject) -> Iterator[Found]:
+    """The schema of a request contains itself.
+
+    Why: NextChat replaces references by what they name and then cannot write the request: the
+    chat breaks. Models' interfaces have no references across tools either.
+
+    Fix: Cut the circle: describe the inner object as one without properties.
+    """
+    for operation in subject.operations:
+        schema, pointer = subject.body_schema(operation)
+        if circle := circle_in(subject, schema, ()):
+            yield Found(pointer, f"{operation.label}: {circle} contains itself.")
+
+
+def circle_in(subject: Subject, node: Any, path: tuple[str, ...]) -> str:
+    """The first reference that leads back to itself; "" where there is none."""
+    if isinstance(node, list):
+        return next(filter(None, (circle_in(subject, item, path) for item in node)), "")
+    if not isinstance(node, dict):
+        return ""
+    reference = node.get("$ref")
+    if isinstance(reference, str):
+        if reference in path:
+            return reference
+        if not reference.startswith("#/"):
+            return ""
+        if len(path) > 30:  # many levels that do not repeat; each is looked at once elsewhere
+            return ""
+        return circle_in(subject, at(subject.spec, unquoted(reference)), (*path, reference))
+    return next(filter(None, (circle_in(subject, value, path) for value in node.values())), "")
+
+
+@rule("KB229", "answer-unbounded", O, {GPT_ACTIONS: ADVICE, CHATGPT: ADVICE})
+def answer_unbounded(subject: Subject) -> Iterator[Found]:
+    """An operation answers with a list, and nothing says how long it may get.
+
+    Why: GPT Actions refuse answers of 100,000 characters or more, and every character costs the
+    model room to think.
+
+    Fix: Take a limit or a page as a parameter, or give the list maxItems.
+    """
+    for operation in subject.operations:
+        names = {str(p.value.get("name")) for p in subject.parameters(operation)}
+        schema, _ = subject.body_schema(operation)
+        names |= set(properties_of(subject, schema))
+        if any(LIMIT.search(name) for name in names):
+            continue
+        for pointer, found in answers(subject, operation.value, operation.pointer):
+            followed, _ = subject.follow(found, pointer)
+            is_list = isinstance(followed, dict) and followed.get("type") == "array"
+            if is_list and "maxItems" not in followed:
+                yield Found(pointer, f"{operation.label} answers with a list of any length.")
+
+
+LIMIT = re.compile(
+    r"(?i)limit|top_?k|count|size|page|max|first|\bn\b|\bk\b|num|amount|offset|cursor|length"
+)
+
+
+def properties_of(subject: Subject, schema: Any) -> list[str]:
+    followed, _ = subject.follow(schema, "")
+    found = followed.get("properties") if isinstance(followed, dict) else None
+    return list(found) if isinstance(found, dict) else []
+
+
+def answers(subject: Subject, operation: dict[str, Any], pointer: str) -> Iterator[tuple[str, Any]]:
+    """(pointer, schema) of every successful JSON answer."""
+    responses = operation.get("responses")
+    for status, response in responses.items() if isinstance(responses, dict) else ():
+        if not str(status).startswith("2") and status != "default":
+            continue
+        base = f"{pointer}/responses/{escaped(str(status))}"
+        followed, base = subject.follow(response, base)
+        content = followed.get("content") if isinstance(followed, dict) else None
+        media = content.get("application/json") if isinstance(content, dict) else None
+        if isinstance(media, dict) and "schema" in media:
+            yield f"{base}/content/application~1json/schema", media["schema"]

@@ -1,0 +1,172 @@
+"""Where documents come from: a file, a folder, standard input, an address, or ourselves."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+import yaml
+from django.conf import settings
+
+from plugin.doctor.examine import api_address, examine, understand
+from plugin.doctor.reading import MAX_BYTES
+from plugin.doctor.registry import RULES
+from plugin.doctor.rules.levels import WARNING, callers
+from plugin.doctor.types import Consumer, Document, Report
+from retrieval import fetching
+from retrieval.exceptions import KnowledgeBaseError
+
+OWN = "own"
+STANDARD_INPUT = "-"
+SUFFIXES = (".json", ".yaml", ".yml")
+
+
+class Unavailable(Exception):
+    """What was to be checked cannot be had; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    data: bytes
+    address: str  #: after redirects
+
+
+Fetch = Callable[[str], Fetched]
+
+
+def fetch_document(address: str) -> Fetched:
+    """A document from the web, by the safe fetcher. Live probes ask for theirs in their own way.
+
+    Raises Unavailable.
+    """
+    try:
+        page = fetching.fetch(address, max_bytes=MAX_BYTES, allowed_hosts=allowed_hosts())
+    except KnowledgeBaseError as error:
+        raise Unavailable(f"{address}: {error.message}") from error
+    return Fetched(page.data, page.url)
+
+
+def allowed_hosts() -> set[str]:
+    """Hosts that may be inside this network: those that the operator named, and our own."""
+    own = (settings.PUBLIC_URL, settings.PLUGIN_SERVER_URL)
+    return {*settings.FETCH_ALLOWED_HOSTS, *(urlsplit(url).hostname or "" for url in own)} - {""}
+
+
+def is_address(source: str) -> bool:
+    return source.lower().startswith(("http://", "https://"))
+
+
+def check(
+    source: str,
+    *,
+    offline: bool = False,
+    openapi: Path | None = None,
+    consumers: Iterable[Consumer] = tuple(Consumer),
+    fetch: Fetch = fetch_document,
+) -> Report:
+    """Check what a source names, with the OpenAPI document that belongs to it.
+
+    Raises Unavailable if the source itself cannot be read.
+    """
+    if source == OWN:
+        return check_own(consumers)
+    path = None
+    if source == STANDARD_INPUT:
+        fetched = Fetched(sys.stdin.buffer.read(MAX_BYTES + 1), "")
+    elif is_address(source):
+        if offline:
+            raise Unavailable(f"{source}: nothing is fetched with --offline.")
+        fetched = fetch(source)
+    else:
+        path = Path(source)
+        fetched = Fetched(read_file(path), "")
+    subject, main = understand(fetched.data, address=fetched.address)
+    second, reason = None, ""
+    if main is Document.MANIFEST and subject.openapi is None:
+        beside = openapi or (openapi_beside(path, api_name(subject.fields)) if path else None)
+        address = api_address(subject)
+        if beside is not None:
+            second = Fetched(read_file(beside), str(beside))
+        elif address and not offline:
+            try:
+                second = fetch(address)
+            except Unavailable as error:
+                reason = str(error)
+    notes = []
+    if reason:
+        rule = RULES["KB205"]
+        notes.append(
+            rule.finding(
+                subject, "/api/url", f"It cannot be had: {reason}", levels=callers(WARNING)
+            )
+        )
+    return examine(
+        fetched.data,
+        address=fetched.address,
+        openapi=second.data if second else None,
+        openapi_address=second.address if second else "",
+        source=source,
+        consumers=consumers,
+        more=notes,
+        unavailable=reason,
+    )
+
+
+def check_own(consumers: Iterable[Consumer] = tuple(Consumer)) -> Report:
+    """Check our own manifest and OpenAPI document, as they are served."""
+    # Not at the top: the document is made from the views, which import much.
+    from plugin.manifest import manifest
+    from plugin.openapi import document
+
+    return examine(
+        json.dumps(manifest(), ensure_ascii=False, indent=2),
+        address=f"{settings.PUBLIC_URL}/.well-known/ai-plugin.json",
+        openapi=yaml.safe_dump(document(), sort_keys=False, allow_unicode=True),
+        openapi_address=f"{settings.PUBLIC_URL}/openapi.yaml",
+        source=OWN,
+        consumers=consumers,
+    )
+
+
+def expand(sources: Iterable[str]) -> Iterator[str]:
+    """Sources, each folder replaced by the documents in it."""
+    for source in sources:
+        if not is_address(source) and source not in {OWN, STANDARD_INPUT} and Path(source).is_dir():
+            found = sorted(path for path in Path(source).iterdir() if path.suffix in SUFFIXES)
+            yield from map(str, found)
+        else:
+            yield source
+
+
+def read_file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise Unavailable(f"{path}: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise Unavailable(f"{path!s}: this is no name of a file.") from error
+
+
+def api_name(fields: dict[str, object]) -> str:
+    """The name of the file that `api.url` ends in."""
+    api = fields.get("api")
+    url = api.get("url") if isinstance(api, dict) else None
+    try:
+        return PurePosixPath(urlsplit(url).path).name if isinstance(url, str) else ""
+    except ValueError:
+        return ""
+
+
+def openapi_beside(path: Path, name: str) -> Path | None:
+    """The OpenAPI document of a manifest in a file: beside it under the name that api.url ends
+    in, or in the folder `specs` beside the manifest's, under the manifest's own name."""
+    candidates = [path.with_name(name)] if Path(name).suffix in SUFFIXES else []
+    specs = path.resolve().parent.parent / "specs"
+    candidates += [specs / f"{path.stem}{suffix}" for suffix in SUFFIXES]
+    for candidate in candidates:
+        if candidate.is_file() and candidate.resolve() != path.resolve():
+            return candidate
+    return None

@@ -1,0 +1,165 @@
+"""The tools that NextChat 2.16 makes of an OpenAPI document, step by step as its code does.
+
+Source: NextChat app/store/plugin.ts (`FunctionToolService.add`) and app/utils.ts
+(`getOperationId`), openapi-client-axios 7 (`getOperations`), dereference-json-schema 0.2.
+"""
+
+import copy
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from plugin.doctor.almost_json import escaped
+from plugin.doctor.types import Tool
+
+#: The order in which openapi-client-axios looks for them.
+METHODS = ("get", "put", "post", "patch", "delete", "options", "head", "trace")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A tool, and whether its schema contains itself, which no request can carry."""
+
+    tool: Tool
+    pointer: str  #: of the operation
+    is_circular: bool = False
+
+
+class ImportFails(Exception):
+    """NextChat shows "OpenAPI Schema Error" and imports nothing."""
+
+    def __init__(self, pointer: str, message: str) -> None:
+        super().__init__(message)
+        self.pointer = pointer
+
+
+def nextchat_tools(document: dict[str, Any]) -> list[Made]:
+    """Raises ImportFails where NextChat's code stops with a TypeError."""
+    definition = dereferenced(document)
+    if not isinstance(definition.get("info"), dict):
+        raise ImportFails("", "info is missing, and NextChat takes the plugin's title from it.")
+    made = []
+    paths = definition.get("paths")
+    for path, item in paths.items() if isinstance(paths, dict) else ():
+        if not isinstance(item, dict):
+            if item is None:
+                raise ImportFails(f"/paths/{escaped(path)}", f"The path {path} is null.")
+            continue
+        for method in METHODS:
+            if item.get(method):
+                value = item[method] if isinstance(item[method], dict) else {}
+                pointer = f"/paths/{escaped(path)}/{method}"
+                made.append(_tool(path, method, value, item, pointer))
+    return made
+
+
+def _tool(
+    path: str, method: str, value: dict[str, Any], item: dict[str, Any], pointer: str
+) -> Made:
+    parameters = _body_schema(value, pointer) or {"type": "object", "properties": {}}
+    if isinstance(parameters, dict):
+        if not parameters.get("required"):
+            parameters["required"] = []
+        for parameter in _parameters(value, item):
+            _add_parameter(parameters, parameter, pointer)
+    text = value.get("description") or value.get("summary")
+    circular = contains_itself(parameters)
+    tool = Tool(
+        name=str(value.get("operationId") or f"{method.upper()}{path.replace('/', '_')}"),
+        description=text if isinstance(text, str) else "",
+        parameters={} if circular else copy.deepcopy(parameters),
+        method=method,
+        path=path,
+    )
+    return Made(tool, pointer, circular)
+
+
+def _body_schema(value: dict[str, Any], pointer: str) -> Any:
+    body = value.get("requestBody")
+    if not isinstance(body, dict):
+        return None
+    content = body.get("content")
+    if not isinstance(content, dict):
+        raise ImportFails(f"{pointer}/requestBody", "The request body has no content.")
+    media = content.get("application/json")
+    return media.get("schema") if isinstance(media, dict) else None
+
+
+def _parameters(value: dict[str, Any], item: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for holder in (value, item):
+        listed = holder.get("parameters")
+        for parameter in listed if isinstance(listed, list) else ():
+            if isinstance(parameter, dict) and parameter.get("in") in ("query", "path"):
+                yield parameter
+
+
+def _add_parameter(parameters: dict[str, Any], parameter: dict[str, Any], pointer: str) -> None:
+    name, schema = str(parameter.get("name")), parameter.get("schema")
+    if not isinstance(schema, dict):
+        raise ImportFails(f"{pointer}/parameters", f"The parameter {name} has no schema.")
+    properties = parameters.get("properties")
+    if not isinstance(properties, dict):
+        raise ImportFails(
+            f"{pointer}/requestBody",
+            f"The body has no properties to which the parameter {name} could be added.",
+        )
+    properties[name] = {
+        key: found
+        for key, found in (
+            ("type", schema.get("type")),
+            ("description", parameter.get("description")),
+        )
+        if found is not None
+    }
+    if parameter.get("required") and isinstance(parameters["required"], list):
+        parameters["required"].append(name)
+
+
+def dereferenced(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with each reference replaced by the very object it leads to, so that what
+    refers to itself contains itself. A reference that leads nowhere becomes None.
+
+    Raises ImportFails for one that leads through something that is not there.
+    """
+    cloned = copy.deepcopy(document)
+    visited: set[int] = set()
+
+    def resolve(current: Any, pointer: str) -> Any:
+        if not isinstance(current, dict | list) or id(current) in visited:
+            return current
+        visited.add(id(current))
+        if isinstance(current, list):
+            for number, item in enumerate(current):
+                current[number] = resolve(item, f"{pointer}/{number}")
+            return current
+        reference = current.get("$ref")
+        if isinstance(reference, str):
+            return _resolved(cloned, reference, pointer)
+        for key in list(current):
+            current[key] = resolve(current[key], f"{pointer}/{escaped(key)}")
+        return current
+
+    result: dict[str, Any] = resolve(cloned, "")
+    return result
+
+
+def _resolved(document: Any, reference: str, pointer: str) -> Any:
+    current = document
+    for part in reference.split("/")[1:]:
+        if current is None or not isinstance(current, dict | list):
+            raise ImportFails(pointer, f"The reference {reference} leads nowhere.")
+        if isinstance(current, list):
+            current = current[int(part)] if part.isdecimal() and int(part) < len(current) else None
+        else:
+            current = current.get(part)
+    return current
+
+
+def contains_itself(value: Any) -> bool:
+    """Whether a value is part of itself, so that it cannot be written as JSON."""
+    try:
+        json.dumps(value, default=str)
+    except (ValueError, RecursionError):
+        return True
+    return False
