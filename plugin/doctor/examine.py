@@ -1,7 +1,7 @@
 """Documents → a report: every rule over what could be read. Pure: no network, no settings."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from contextlib import suppress
 from urllib.parse import urljoin
 
 from plugin.doctor import rules  # noqa: F401 - registers them
@@ -39,7 +39,19 @@ def examine(
     kept = [seen for one in found if (seen := one.only_for(frozenset(chosen)))]
     return Report(
         source=source or address,
-        findings=tuple(sorted(kept, key=lambda one: (-one.severity, one.document is not main))),
+        findings=tuple(
+            sorted(
+                kept,
+                key=lambda one: (
+                    -one.severity,
+                    one.document is not main,
+                    one.line,
+                    one.column,
+                    one.rule,
+                    one.pointer,
+                ),
+            )
+        ),
         checked=chosen,
         tools=tuple(tools_of(subject)),
         mended={
@@ -164,14 +176,13 @@ def text_levels(rule_id: str, document: Document, reading: Reading) -> Levels:
 
 def tools_of(subject: Subject) -> Iterator[Tool]:
     """The tools that NextChat's model sees; none where its import fails."""
-    if subject.openapi is not None and Document.OPENAPI in subject.openapi.kinds():
-        try:
-            made = nextchat_tools(subject.spec)
-        except ImportFails:
-            return
-        yield from (
-            replace(one.tool, parameters=None) if one.is_circular else one.tool for one in made
-        )
+    reading = subject.openapi
+    if reading is None or Document.OPENAPI not in reading.kinds():
+        return
+    if any(fault.rule == "KB125" for fault in reading.faults):
+        return
+    with suppress(ImportFails):
+        yield from (one.tool for one in nextchat_tools(subject.spec))
 
 
 def mended(subject: Subject, document: Document, found: list[Finding]) -> str | None:

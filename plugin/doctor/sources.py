@@ -41,17 +41,33 @@ def fetch_document(address: str) -> Fetched:
 
     Raises Unavailable.
     """
+    # Of our own host only our own port, and no way on from there: others may answer beside us.
+    own = is_own(address)
+    allowed = {*settings.FETCH_ALLOWED_HOSTS, *({own} if own else ())}
+    redirects = 0 if own else fetching.MAX_REDIRECTS
     try:
-        page = fetching.fetch(address, max_bytes=MAX_BYTES, allowed_hosts=allowed_hosts())
+        page = fetching.fetch(
+            address, max_bytes=MAX_BYTES, allowed_hosts=allowed, max_redirects=redirects
+        )
     except KnowledgeBaseError as error:
         raise Unavailable(f"{address}: {error.message}") from error
     return Fetched(page.data, page.url)
 
 
-def allowed_hosts() -> set[str]:
-    """Hosts that may be inside this network: those that the operator named, and our own."""
-    own = (settings.PUBLIC_URL, settings.PLUGIN_SERVER_URL)
-    return {*settings.FETCH_ALLOWED_HOSTS, *(urlsplit(url).hostname or "" for url in own)} - {""}
+def is_own(address: str) -> str:
+    """Our own host if an address is on it, at our own port; "" otherwise."""
+    try:
+        place = _place(fetching.normalise(address))
+    except KnowledgeBaseError:
+        return ""
+    own = {_place(url) for url in (settings.PUBLIC_URL, settings.PLUGIN_SERVER_URL)}
+    return place[1] if place in own else ""
+
+
+def _place(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    return parts.scheme, (parts.hostname or "").rstrip("."), port
 
 
 def is_address(source: str) -> bool:

@@ -7,10 +7,10 @@ Source: NextChat app/store/plugin.ts (`FunctionToolService.add`) and app/utils.t
 import copy
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from plugin.doctor.almost_json import escaped
+from plugin.doctor.almost_json import MAX_DEPTH, escaped
 from plugin.doctor.types import Tool
 
 #: The order in which openapi-client-axios looks for them.
@@ -19,11 +19,17 @@ METHODS = ("get", "put", "post", "patch", "delete", "options", "head", "trace")
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A tool, and whether its schema contains itself, which no request can carry."""
+    """A tool, and whether its schema is endless, which no request can carry."""
 
     tool: Tool
     pointer: str  #: of the operation
-    is_circular: bool = False
+    is_endless: bool = False
+
+
+#: Values in the parameters of one tool; the largest published ones have 500.
+MAX_VALUES = 5000
+#: Operations that are made into tools here; clients give up far earlier.
+MAX_TOOLS = 200
 
 
 class ImportFails(Exception):
@@ -39,7 +45,7 @@ def nextchat_tools(document: dict[str, Any]) -> list[Made]:
     definition = dereferenced(document)
     if not isinstance(definition.get("info"), dict):
         raise ImportFails("", "info is missing, and NextChat takes the plugin's title from it.")
-    made = []
+    made: list[Made] = []
     paths = definition.get("paths")
     for path, item in paths.items() if isinstance(paths, dict) else ():
         if not isinstance(item, dict):
@@ -47,11 +53,20 @@ def nextchat_tools(document: dict[str, Any]) -> list[Made]:
                 raise ImportFails(f"/paths/{escaped(path)}", f"The path {path} is null.")
             continue
         for method in METHODS:
-            if item.get(method):
+            if item.get(method) and len(made) < MAX_TOOLS:
                 value = item[method] if isinstance(item[method], dict) else {}
                 pointer = f"/paths/{escaped(path)}/{method}"
                 made.append(_tool(path, method, value, item, pointer))
-    return made
+    # Only now: operations whose bodies are the same object add to each other's parameters.
+    return [_written(one) for one in made]
+
+
+def _written(one: Made) -> Made:
+    """A tool as it is sent: its parameters as JSON, or none if that is endless."""
+    if not is_writable(one.tool.parameters):
+        return Made(replace(one.tool, parameters=None), one.pointer, True)
+    parameters = json.loads(json.dumps(one.tool.parameters))
+    return Made(replace(one.tool, parameters=parameters), one.pointer)
 
 
 def _tool(
@@ -64,15 +79,14 @@ def _tool(
         for parameter in _parameters(value, item):
             _add_parameter(parameters, parameter, pointer)
     text = value.get("description") or value.get("summary")
-    circular = contains_itself(parameters)
     tool = Tool(
         name=str(value.get("operationId") or f"{method.upper()}{path.replace('/', '_')}"),
         description=text if isinstance(text, str) else "",
-        parameters={} if circular else copy.deepcopy(parameters),
+        parameters=parameters,
         method=method,
         path=path,
     )
-    return Made(tool, pointer, circular)
+    return Made(tool, pointer)
 
 
 def _body_schema(value: dict[str, Any], pointer: str) -> Any:
@@ -156,10 +170,20 @@ def _resolved(document: Any, reference: str, pointer: str) -> Any:
     return current
 
 
-def contains_itself(value: Any) -> bool:
-    """Whether a value is part of itself, so that it cannot be written as JSON."""
-    try:
-        json.dumps(value, default=str)
-    except (ValueError, RecursionError):
-        return True
-    return False
+def is_writable(value: Any) -> bool:
+    """Whether a value can be written as JSON: it does not contain itself, and a few references
+    to one another do not make it endless."""
+    sizes: dict[int, int] = {}
+
+    def size(node: Any, depth: int) -> int:
+        if not isinstance(node, dict | list):
+            return 1
+        if depth > MAX_DEPTH:
+            return MAX_VALUES + 1
+        if id(node) not in sizes:
+            sizes[id(node)] = MAX_VALUES + 1  # met again on the way down, it is endless
+            inner = node.values() if isinstance(node, dict) else node
+            sizes[id(node)] = 1 + sum(size(value, depth + 1) for value in inner)
+        return sizes[id(node)]
+
+    return size(value, 0) <= MAX_VALUES

@@ -242,7 +242,9 @@ def api_domain(subject: Subject) -> Iterator[Found]:
     Fix: Serve both from the same domain.
     """
     host, own = api_host(subject), host_of(subject.address)
-    if host and own and not is_private(own) and root_domain(host) != root_domain(own):
+    if not host or not own or is_private(host) or is_private(own):
+        return
+    if root_domain(host) != root_domain(own):
         yield Found("/api/url", f"{host} is not on the manifest's domain, {own}.")
 
 

@@ -22,7 +22,7 @@ from plugin.doctor.types import Document
 M, O = Document.MANIFEST, Document.OPENAPI  # noqa: E741 - the two documents
 TYPES = ("none", "service_http", "user_http", "oauth")
 KINDS = ("bearer", "basic")
-SCHEMES = {"http", "apiKey", "oauth2", "openIdConnect", "mutualTLS"}
+SCHEMES = ("http", "apiKey", "oauth2", "openIdConnect", "mutualTLS")
 OAUTH_TYPES = ("application/json", "application/x-www-form-urlencoded")
 
 
@@ -50,7 +50,7 @@ def authorization_type(subject: Subject) -> Iterator[Found]:
 
     Fix: Write "bearer" or "basic".
     """
-    if subject.auth.get("type") not in {"service_http", "user_http"}:
+    if subject.auth.get("type") not in ("service_http", "user_http"):
         return
     kind = subject.auth.get("authorization_type")
     if kind is None:
@@ -75,7 +75,7 @@ def verification_tokens(subject: Subject) -> Iterator[Found]:
 
     Fix: Write "verification_tokens": {} until you have one.
     """
-    if subject.auth.get("type") not in {"service_http", "oauth"}:
+    if subject.auth.get("type") not in ("service_http", "oauth"):
         return
     found = subject.auth.get("verification_tokens")
     if "verification_tokens" not in subject.auth:
@@ -173,7 +173,9 @@ def security_mismatch(subject: Subject) -> Iterator[Found]:
     Fix: Let both say the same.
     """
     kind = subject.auth.get("type")
-    if kind not in TYPES or not subject.spec:
+    name = subject.auth.get("authorization_type")
+    is_known = kind in ("none", "oauth") or (kind in TYPES and name in KINDS)
+    if not is_known or not subject.spec:
         return
     used = {name for _, name in requirements(subject)}
     found = [
@@ -181,24 +183,18 @@ def security_mismatch(subject: Subject) -> Iterator[Found]:
         for name, value in schemes(subject).items()
         if name in used and isinstance(value, dict)
     ]
-    kinds = {(value.get("type"), str(value.get("scheme", "")).lower()) for value in found}
+    kinds = {(str(value.get("type")), str(value.get("scheme", "")).lower()) for value in found}
     if not kinds:
         return
-    name = subject.auth.get("authorization_type")
-    fits = {
-        "none": False,
-        "oauth": any(
-            kind in {"oauth2", "openIdConnect"} or scheme == "bearer" for kind, scheme in kinds
-        ),
-    }.get(
-        kind,
-        any(
-            (kind == "http" and scheme == name)
-            or kind == "apiKey"
-            or (kind in {"oauth2", "openIdConnect"} and name == "bearer")
-            for kind, scheme in kinds
-        ),
-    )
+    if kind == "oauth":
+        fits = any(one in ("oauth2", "openIdConnect") or way == "bearer" for one, way in kinds)
+    else:
+        fits = kind != "none" and any(
+            (one == "http" and way == name)
+            or one == "apiKey"
+            or (one in ("oauth2", "openIdConnect") and name == "bearer")
+            for one, way in kinds
+        )
     if not fits:
         asked = ", ".join(sorted(" ".join(filter(None, map(str, pair))) for pair in kinds))
         said = f"{kind} {name or ''}".strip()

@@ -29,6 +29,6 @@ def collide(subject: Subject) -> Iterator[Found]:
         names = set(fields) if isinstance(fields, dict) else set()
         for parameter in subject.parameters(operation):
             name = str(parameter.value.get("name"))
-            if name in names and parameter.value.get("in") in {"query", "path"}:
+            if name in names and parameter.value.get("in") in ("query", "path"):
                 yield Found(parameter.pointer, f"{operation.label} has {shown(name)} twice.")
             names.add(name)

@@ -1,5 +1,6 @@
 """How NextChat takes the document: what it would import, offer to a model and call."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,8 +9,9 @@ from jsonschema import Draft202012Validator
 from plugin.doctor.almost_json import escaped, shown
 from plugin.doctor.registry import Found, rule
 from plugin.doctor.rules.levels import ADVICE, ERROR, MCP, NEXTCHAT, WARNING
+from plugin.doctor.rules.schemas import circle_in
 from plugin.doctor.subject import Subject
-from plugin.doctor.tools import ImportFails, Made, nextchat_tools
+from plugin.doctor.tools import MAX_VALUES, ImportFails, Made, nextchat_tools
 from plugin.doctor.types import Document
 
 O = Document.OPENAPI  # noqa: E741 - the document
@@ -81,10 +83,15 @@ def nextchat_parameters(subject: Subject) -> Iterator[Found]:
 
     Fix: Use the types of JSON Schema; list required properties by name beside `properties`.
     """
+    seen = set()
     for found in made(subject):
-        if not found.is_circular and isinstance(found.tool.parameters, dict):
-            for place, message in parameter_faults(found.tool.parameters):
-                yield Found(place_of(subject, found, place), f"{found.tool.name}: {message}")
+        if found.is_endless or not isinstance(found.tool.parameters, dict):
+            continue
+        for place, message in parameter_faults(found.tool.parameters):
+            pointer = place_of(subject, found, place)
+            if pointer not in seen:  # the same schema can serve several operations
+                seen.add(pointer)
+                yield Found(pointer, f"{found.tool.name}: {message}")
 
 
 def place_of(subject: Subject, found: Made, place: str) -> str:
@@ -103,7 +110,10 @@ def place_of(subject: Subject, found: Made, place: str) -> str:
         inner = value.get(key) if isinstance(value, dict) else None
         if inner is None:
             break
-        value, pointer = subject.follow(inner, f"{pointer}/{part}")
+        followed, target = subject.follow(inner, f"{pointer}/{part}")
+        if followed is None:
+            return f"{pointer}/{part}"
+        value, pointer = followed, target
     return pointer
 
 
@@ -120,8 +130,20 @@ def parameter_faults(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
         seen.add(place)
         if inner.validator in {"enum", "anyOf"} and place.endswith("/type"):
             yield place, f"{shown(repr(inner.instance))} is no type of JSON Schema."
+        elif place.endswith("/required") and inner.validator == "uniqueItems":
+            names = shown(", ".join(map(str, inner.instance)))
+            yield (
+                place,
+                (
+                    f"required names a field twice: {names}. NextChat adds the parameters of path "
+                    "and query to the body's schema, also where several operations share it."
+                ),
+            )
         elif place.endswith("/required"):
-            yield place, f"required is {inner.instance!r}; it should be a list of names."
+            kind = json.dumps(inner.instance)
+            yield place, f"required is {shown(kind)}; it should be a list of names."
+        elif inner.instance is None:
+            yield place, "A schema is null; perhaps its reference leads nowhere."
         else:
             yield place, shown(inner.message, 120)
     yield from (
@@ -157,7 +179,7 @@ def nextchat_body_no_object(subject: Subject) -> Iterator[Found]:
     """
     for found in made(subject):
         schema = found.tool.parameters
-        if found.is_circular:
+        if found.is_endless:
             continue
         operation = found.pointer
         place = f"{operation}/requestBody"
@@ -178,12 +200,32 @@ def nextchat_reference_lost(subject: Subject) -> Iterator[Found]:
 
     Fix: Define the schema that the reference names.
     """
+    offered = {one.pointer for one in made(subject)}
     for operation in subject.operations:
         schema, pointer = subject.body_schema(operation)
-        if isinstance(schema, dict) and "$ref" in schema:
+        if operation.pointer in offered and isinstance(schema, dict) and "$ref" in schema:
             followed, _ = subject.follow(schema, pointer)
             if followed is None:
                 yield Found(pointer, f"The parameters of {operation.label} are lost.")
+
+
+@rule("KB307", "nextchat-parameters-huge", O, {NEXTCHAT: WARNING, MCP: WARNING})
+def parameters_huge(subject: Subject) -> Iterator[Found]:
+    """The parameters of a tool become huge once their references are followed.
+
+    Why: NextChat sends the schema in full with every message; interfaces of models refuse very
+    large or deep ones, and each takes room from the chat.
+
+    Fix: Describe fewer fields, and fewer levels of them.
+    """
+    for found in made(subject):
+        operation = next((op for op in subject.operations if op.pointer == found.pointer), None)
+        if found.is_endless and operation is not None:
+            schema, _ = subject.body_schema(operation)
+            if not circle_in(subject, schema, set()):
+                yield Found(
+                    found.pointer, f"{found.tool.name} takes more than {MAX_VALUES} values."
+                )
 
 
 @rule("KB312", "many-tools", O, {NEXTCHAT: ADVICE, MCP: ADVICE})

@@ -236,7 +236,7 @@ def parameter_without_schema(subject: Subject) -> Iterator[Found]:
         for parameter in subject.parameters(operation):
             if not isinstance(parameter.value.get("schema"), dict):
                 levels: Levels | None = None
-                if parameter.value.get("in") not in {"query", "path"}:
+                if parameter.value.get("in") not in ("query", "path"):
                     levels = {GPT_ACTIONS: WARNING, CHATGPT: WARNING}
                 name = shown(str(parameter.value.get("name")))
                 yield Found(parameter.pointer, f"{operation.label}: {name} has no schema.", levels)
@@ -331,7 +331,7 @@ def body_of_get(subject: Subject) -> Iterator[Found]:
     """
     for operation in subject.operations:
         body, pointer = subject.body(operation)
-        if operation.method in {"get", "head"} and isinstance(body, dict):
+        if operation.method in ("get", "head") and isinstance(body, dict):
             yield Found(pointer, f"{operation.label} has a body.")
 
 
@@ -362,7 +362,7 @@ def header_parameter(subject: Subject) -> Iterator[Found]:
     for operation in subject.operations:
         for parameter in subject.parameters(operation):
             where = parameter.value.get("in")
-            if where in {"header", "cookie"}:
+            if where in ("header", "cookie"):
                 level = WARNING if parameter.value.get("required") is True else ADVICE
                 name = shown(str(parameter.value.get("name")))
                 yield Found(

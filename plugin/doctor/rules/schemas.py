@@ -99,7 +99,8 @@ def openapi_schema(subject: Subject) -> Iterator[Found]:
     version = subject.spec.get("openapi")
     if not isinstance(version, str) or not version.startswith(("3.0", "3.1")):
         return
-    for number, (pointer, message) in enumerate(schema_errors(subject.spec, version)):
+    found = sorted(schema_errors(subject.spec, version))
+    for number, (pointer, message) in enumerate(found):
         if number >= SHOWN:
             return
         yield Found(pointer, message)
@@ -258,28 +259,42 @@ def reference_circular(subject: Subject) -> Iterator[Found]:
 
     Fix: Cut the circle: describe the inner object as one without properties.
     """
+    done: set[str] = set()
     for operation in subject.operations:
         schema, pointer = subject.body_schema(operation)
-        if circle := circle_in(subject, schema, ()):
+        if circle := circle_in(subject, schema, done):
             yield Found(pointer, f"{operation.label}: {circle} contains itself.")
 
 
-def circle_in(subject: Subject, node: Any, path: tuple[str, ...]) -> str:
-    """The first reference that leads back to itself; "" where there is none."""
-    if isinstance(node, list):
-        return next(filter(None, (circle_in(subject, item, path) for item in node)), "")
-    if not isinstance(node, dict):
-        return ""
-    reference = node.get("$ref")
-    if isinstance(reference, str):
-        if reference in path:
+def circle_in(subject: Subject, schema: Any, done: set[str]) -> str:
+    """A reference that leads back to itself; "" where there is none.
+
+    `done` are references known to lead into no circle; those found on the way are added.
+    """
+    path: list[tuple[str, Iterator[str]]] = [("", references_in(schema))]
+    while path:
+        reference = next(path[-1][1], None)
+        if reference is None:
+            done.add(path.pop()[0])
+        elif any(reference == passed for passed, _ in path):
             return reference
-        if not reference.startswith("#/"):
-            return ""
-        if len(path) > 30:  # many levels that do not repeat; each is looked at once elsewhere
-            return ""
-        return circle_in(subject, at(subject.spec, unquoted(reference)), (*path, reference))
-    return next(filter(None, (circle_in(subject, value, path) for value in node.values())), "")
+        elif reference not in done and reference.startswith("#/"):
+            path.append((reference, references_in(at(subject.spec, unquoted(reference)))))
+    return ""
+
+
+def references_in(node: Any) -> Iterator[str]:
+    """The references in a value, not followed."""
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if isinstance(node.get("$ref"), str):
+                yield node["$ref"]
+            else:
+                waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
 
 
 @rule("KB229", "answer-unbounded", O, {GPT_ACTIONS: ADVICE, CHATGPT: ADVICE})

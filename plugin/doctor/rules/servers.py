@@ -114,7 +114,7 @@ def server_private(subject: Subject) -> Iterator[Found]:
     Fix: Name the address under which the callers reach the API.
     """
     url = first(subject)
-    if is_absolute(url) and is_private(host_of(url)):
+    if is_absolute(url) and "{" not in url and is_private(host_of(url)):
         levels: Levels | None = None
         if subject.is_local:
             levels = dict.fromkeys((GPT_ACTIONS, CHATGPT, NEXTCHAT), ADVICE)
@@ -153,7 +153,7 @@ def server_domain(subject: Subject) -> Iterator[Found]:
     Fix: Serve both from the same domain.
     """
     host, own = host_of(first(subject)), host_of(subject.address)
-    if not host or not own or is_private(host) or is_private(own):
+    if not host or not own or "{" in host or is_private(host) or is_private(own):
         return
     if root_domain(host) != root_domain(own):
         yield Found("/servers/0/url", f"{host} is not on the manifest's domain, {own}.")

@@ -42,10 +42,14 @@ def test_the_tools_are_those_that_chat_programs_get():
     assert tools["search"].description.startswith("Find passages")
 
 
+def own_messages():
+    return [message for message in run_checks() if str(message.id).startswith("plugin.")]
+
+
 def test_an_error_of_the_own_manifest_is_a_warning_of_the_system_check(settings):
-    assert [m for m in run_checks() if m.id.startswith("plugin.")] == []
+    assert own_messages() == []
     settings.PUBLIC_URL = "http://kb.acme-notes.com"
-    found = [m for m in run_checks() if m.id.startswith("plugin.")]
+    found = own_messages()
     assert "plugin.KB145" in {message.id for message in found}
     assert all(message.hint and not message.is_serious() for message in found)
 
