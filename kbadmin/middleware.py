@@ -1,12 +1,27 @@
-"""What every request to the admin passes through."""
+"""What requests pass through: those of people all of it, those of programs what they need."""
 
 import zoneinfo
 from collections.abc import Callable
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
+from csp.middleware import CSPMiddleware
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse
+from django.middleware.locale import LocaleMiddleware
 from django.utils import timezone
+from django.utils.deprecation import MiddlewareMixin
 
+if TYPE_CHECKING:
+    _Middleware = MiddlewareMixin
+else:
+    _Middleware = object
+
+#: What programs call with a key of their own, many times a second: no session, no cookie, no
+#: language and no page belong to it, and a twentieth of a search went there.
+PROGRAMS = frozenset({"/search", "/feedback"})
 #: Set by static/kbadmin/shell.js to the name of the browser's time zone.
 TIMEZONE_COOKIE = "kbadmin_timezone"
 
@@ -31,3 +46,32 @@ def browser_timezone(
             return get_response(request)
 
     return middleware
+
+
+class ForPeople(_Middleware):
+    """Lets programs pass by a middleware."""
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if request.path_info in PROGRAMS:
+            return self.get_response(request)
+        return super().__call__(request)
+
+
+class Csp(ForPeople, CSPMiddleware):
+    pass
+
+
+class Session(ForPeople, SessionMiddleware):
+    pass
+
+
+class Locale(ForPeople, LocaleMiddleware):
+    pass
+
+
+class Authentication(ForPeople, AuthenticationMiddleware):
+    pass
+
+
+class Messages(ForPeople, MessageMiddleware):
+    pass
