@@ -22,6 +22,7 @@ SHORTCUTS = {
     "retrieval_search_changelist": "g l",
     "retrieval_feedback_changelist": "g f",
     "retrieval_apikey_changelist": "g k",
+    "plugin_doctor": "g h",
     "status": "g s",
     "admin_logentry_changelist": "g a",
 }
@@ -82,6 +83,13 @@ def groups(request: HttpRequest) -> list[dict[str, Any]]:
                 model_item(request, _("Searches"), "manage_search", "search"),
                 model_item(request, _("Feedback"), "thumbs_up_down", "feedback"),
                 model_item(request, _("API keys"), "key", "apikey"),
+                item(
+                    request,
+                    _("Plugin doctor"),
+                    "stethoscope",
+                    "plugin_doctor",
+                    "retrieval.view_index",
+                ),
             ],
         ),
         (

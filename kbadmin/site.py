@@ -25,10 +25,13 @@ class KbadminSite(UnfoldAdminSite):
         """Our own pages; Unfold puts them before the pages of the models."""
         # Not before this site exists: what it shows is shared with the pages of the models,
         # which register with it.
-        from kbadmin.pages import inspector, playground, preview, status, upload
+        from kbadmin.pages import doctor, inspector, playground, preview, status, upload
 
         return [
             *inspector.urls(self),
+            path("plugin-doctor/", self.admin_view(doctor.page), name="plugin_doctor"),
+            # Not behind admin_view: a program is told what is wrong, not shown a login page.
+            path("plugin-doctor/report.json", doctor.report_json, name="plugin_doctor_json"),
             path("playground/", self.admin_view(playground.page), name="playground"),
             path("status/", self.admin_view(status.page), name="status"),
             # Not behind admin_view: a login page must not be swapped into the page.

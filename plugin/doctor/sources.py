@@ -98,31 +98,53 @@ def check(
     else:
         path = Path(source)
         fetched = Fetched(read_file(path), "")
-    subject, main = understand(fetched.data, address=fetched.address)
-    second, reason = None, ""
-    if main is Document.MANIFEST and subject.openapi is None:
-        beside = openapi or (openapi_beside(path, api_name(subject.fields)) if path else None)
-        address = api_address(subject)
-        if beside is not None:
-            second = Fetched(read_file(beside), str(beside))
-        elif address and not offline:
-            try:
-                second = fetch(address)
-            except Unavailable as error:
-                reason = str(error)
-    notes = []
-    if reason:
-        rule = RULES["KB205"]
-        notes.append(
-            rule.finding(
-                subject, "/api/url", f"It cannot be had: {reason}", levels=callers(WARNING)
+    beside = None
+    if openapi is not None:
+        beside = Fetched(read_file(openapi), str(openapi))
+    elif path is not None:
+        subject, main = understand(fetched.data)
+        if main is Document.MANIFEST and (found := openapi_beside(path, api_name(subject.fields))):
+            beside = Fetched(read_file(found), str(found))
+    return check_document(
+        fetched,
+        openapi=beside,
+        source=source,
+        consumers=consumers,
+        fetch=None if offline else fetch,
+    )
+
+
+def check_document(
+    given: Fetched,
+    *,
+    openapi: Fetched | None = None,
+    source: str = "",
+    consumers: Iterable[Consumer] = tuple(Consumer),
+    fetch: Fetch | None = fetch_document,
+) -> Report:
+    """Check a document with its OpenAPI document, which is fetched where it is not given;
+    without `fetch` nothing is."""
+    subject, main = understand(given.data, address=given.address)
+    reason, notes = "", []
+    needs_second = main is Document.MANIFEST and subject.openapi is None
+    if not needs_second:
+        openapi = None
+    elif openapi is None and fetch is not None and (address := api_address(subject)):
+        try:
+            openapi = fetch(address)
+        except Unavailable as error:
+            reason = str(error)
+            rule = RULES["KB205"]
+            notes.append(
+                rule.finding(
+                    subject, "/api/url", f"It cannot be had: {reason}", levels=callers(WARNING)
+                )
             )
-        )
     return examine(
-        fetched.data,
-        address=fetched.address,
-        openapi=second.data if second else None,
-        openapi_address=second.address if second else "",
+        given.data,
+        address=given.address,
+        openapi=openapi.data if openapi else None,
+        openapi_address=openapi.address if openapi else "",
         source=source,
         consumers=consumers,
         more=notes,

@@ -113,6 +113,8 @@ OWN = (
         "/admin/playground/?collection={collection_slug}&q={question}"
         "&compare=1&a-mode=hybrid&b-mode=lexical",
     ),
+    Page("plugin-doctor", "/admin/plugin-doctor/"),
+    Page("plugin-doctor-own", "/admin/plugin-doctor/?kind=own"),
     Page("status", "/admin/status/"),
     Page("key-revoke", "/admin/retrieval/apikey/{apikey}/revoke/"),
     Page("palette", "/admin/search/"),

@@ -1,0 +1,217 @@
+"""The page of the plugin doctor, and its report for programs."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+URL = "/admin/plugin-doctor/"
+JSON_URL = "/admin/plugin-doctor/report.json"
+
+MANIFEST: dict[str, Any] = {
+    "schema_version": "v1",
+    "name_for_model": "acme_notes",
+    "name_for_human": "Acme notes",
+    "description_for_model": "Search the notes of Acme before answering about its products.",
+    "description_for_human": "Answers from the notes of Acme.",
+    "auth": {"type": "none"},
+    "api": {"type": "openapi", "url": "https://acme-notes.com/openapi.yaml"},
+    "logo_url": "https://acme-notes.com/logo.png",
+    "contact_email": "help@acme-notes.com",
+    "legal_info_url": "https://acme-notes.com/legal",
+}
+OPENAPI: dict[str, Any] = {
+    "openapi": "3.0.3",
+    "info": {"title": "Acme notes", "version": "1", "description": "The notes of Acme."},
+    "servers": [{"url": "https://acme-notes.com"}],
+    "paths": {
+        "/search": {
+            "post": {
+                "operationId": "search",
+                "description": "Find passages of the notes.",
+                "requestBody": {
+                    "required": True,
+                    "content": {
+                        "application/json": {
+                            "schema": {
+                                "type": "object",
+                                "required": ["query"],
+                                "properties": {"query": {"type": "string", "description": "What?"}},
+                            }
+                        }
+                    },
+                },
+                "responses": {"200": {"description": "Passages"}},
+            }
+        }
+    },
+}
+
+
+def manifest(**changes: Any) -> str:
+    return json.dumps(MANIFEST | changes, indent=2)
+
+
+@pytest.fixture
+def check(page: Client) -> Callable[..., str]:
+    """Asks the page, and gives its text."""
+
+    def check(status: int = 200, **given: Any) -> str:
+        response = page.post(URL, given)
+        assert response.status_code == status
+        return response.content.decode()
+
+    return check
+
+
+def test_before_the_first_check_it_says_what_it_is_for(page: Client) -> None:
+    html = page.get(URL).content.decode()
+    assert "See what stops a chat program" in html
+    assert "Check our own" in html
+
+
+def test_our_own_is_right_for_every_program(page: Client) -> None:
+    html = page.get(f"{URL}?kind=own").content.decode()
+    assert "Right for every program" in html
+    assert html.count("kb-badge kb-verdict-ok") == 5
+    assert "submitFeedback" in html
+
+
+def test_a_fault_is_told_with_its_place_its_reason_and_a_mended_text(
+    check: Callable[..., str],
+) -> None:
+    html = check(kind="text", text=manifest().replace('"v1",', '"v1",,'))
+    assert "error to mend" in html
+    assert "KB103 json-trailing-comma" in html
+    assert "line 2, column 26" in html
+    assert "Delete the comma." in html
+    assert "strict JSON reader" in html
+    mended = html.split('id="kb-mended-text-manifest"')[1].split("</pre>")[0]
+    assert "&quot;v1&quot;,\n" in mended.replace("\r", "")
+    assert ",," not in mended
+
+
+def test_one_program_may_read_what_another_does_not(page: Client) -> None:
+    broken = json.loads(json.dumps(OPENAPI))
+    del broken["paths"]["/search"]["post"]["operationId"]
+    response = page.post(
+        URL, {"kind": "text", "text": manifest(), "openapi_text": json.dumps(broken)}
+    )
+    rows = {row.name: row for row in response.context["matrix"]}
+    assert rows["LangChain"].verdict == "ok"
+    assert rows["GPT Actions"].verdict == "error"
+    assert "operationId" in rows["GPT Actions"].reason
+
+
+def test_the_tools_are_shown_as_the_model_sees_them(check: Callable[..., str]) -> None:
+    html = check(kind="text", text=json.dumps(OPENAPI))
+    assert "<strong>search</strong>(query)" in html
+    assert "Find passages of the notes." in html
+    assert "POST /search" in html
+
+
+def test_it_shows_how_the_plugin_is_listed_in_light_and_dark(check: Callable[..., str]) -> None:
+    html = check(kind="text", text=manifest(name_for_human="<b>Acme</b>"))
+    for theme in ("light", "dark"):
+        card = html.split(f"kb-preview-{theme}")[1].split("</figure>")[0]
+        assert "&lt;b&gt;Acme&lt;/b&gt;" in card
+        assert "Answers from the notes of Acme." in card
+    assert "<b>Acme" not in html
+
+
+def test_files_are_judged_like_pasted_text(page: Client) -> None:
+    files = {
+        "file": SimpleUploadedFile("ai-plugin.json", manifest().encode()),
+        "openapi_file": SimpleUploadedFile("openapi.json", json.dumps(OPENAPI).encode()),
+    }
+    response = page.post(URL, {"kind": "file", **files})
+    assert "Right for every program" in response.content.decode()
+    assert response.context["report"].source == "ai-plugin.json"
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({}, "Say what is to be checked"),
+        ({"kind": "psychic"}, "Say what is to be checked"),
+        ({"kind": "url"}, "Give the address of a manifest."),
+        ({"kind": "url", "address": "example.com"}, "with http:// or https:// in front"),
+        ({"kind": "url", "address": "https://" + "a" * 3000}, "at most 2000 characters"),
+        ({"kind": "text", "text": " \n"}, "Paste a manifest or an OpenAPI document."),
+        ({"kind": "file"}, "Choose a file."),
+    ],
+)
+def test_what_cannot_be_checked_is_refused_in_words(
+    check: Callable[..., str], given: dict[str, str], sentence: str
+) -> None:
+    assert sentence in check(400, **given)
+
+
+def test_a_file_that_is_too_large_is_refused(check: Callable[..., str]) -> None:
+    large = SimpleUploadedFile("large.json", b" " * (2 * 1024 * 1024 + 1))
+    assert "large.json is too large" in check(400, kind="file", file=large)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00\xff\xfe\x00", b"<!doctype html><p>", b"[1]", b"null"])
+def test_no_file_is_too_strange_for_a_report(page: Client, data: bytes) -> None:
+    response = page.post(URL, {"kind": "file", "file": SimpleUploadedFile("x", data)})
+    assert response.status_code == 200
+    assert response.context["report"].has_errors
+
+
+def test_a_link_makes_no_request(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("a request left")
+
+    monkeypatch.setattr("socket.getaddrinfo", never)
+    html = page.get(f"{URL}?kind=url&address=https://example.com/x").content.decode()
+    assert "https://example.com/x" in html
+    assert 'id="kb-report"' not in html
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_only_those_who_may_see_the_status_may_check(db: None, client: Client, method: str) -> None:
+    user = User.objects.create_user("guest", password="x", is_staff=True)
+    client.force_login(user)
+    given = {"kind": "own"}
+    assert getattr(client, method)(URL, given).status_code == 403
+    assert getattr(client, method)(JSON_URL, given).json()["error"]["code"] == "permission_denied"
+    user.user_permissions.add(Permission.objects.get(codename="view_index"))
+    assert getattr(client, method)(URL, given).status_code == 200
+    assert getattr(client, method)(JSON_URL, given).status_code == 200
+
+
+def test_programs_get_the_same_report_as_json(page: Client) -> None:
+    own = page.get(JSON_URL).json()
+    assert own["source"] == "own"
+    assert own["consumers"] == dict.fromkeys(
+        ["chatgpt", "gpt-actions", "nextchat", "langchain", "mcp"], "ok"
+    )
+    report = page.post(JSON_URL, {"kind": "text", "text": "{"}).json()
+    assert report["findings"][0].keys() == {
+        "rule", "severity", "pointer", "line", "column", "message", "fix",
+    }  # fmt: skip
+    assert report["consumers"]["chatgpt"] == "error"
+
+
+def test_programs_are_told_what_is_wrong(page: Client, client: Client) -> None:
+    response = page.post(JSON_URL, {"kind": "url"})
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "invalid_request")
+    response = page.post(JSON_URL, {"kind": "url", "address": "http://10.0.0.1/x"})
+    assert (response.status_code, response.json()["error"]["code"]) == (422, "unavailable")
+    client.logout()
+    assert client.get(JSON_URL).status_code == 401
+
+
+def test_its_queries_do_not_depend_on_the_report(
+    page: Client, django_assert_max_num_queries: Any, tmp_path: Path
+) -> None:
+    page.get(URL)
+    for text in ("{", manifest()):
+        with django_assert_max_num_queries(4):
+            page.post(URL, {"kind": "text", "text": text})
