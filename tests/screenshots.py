@@ -166,6 +166,8 @@ def fill(address: str, env: Mapping[str, str], folder: Path) -> None:
     # The log is written beside the answers.
     time.sleep(2)
     shell(MONTH, env)
+    while shell(UNFINISHED, env) != "0":
+        time.sleep(0.5)
 
 
 def copy_notes(target: Path) -> None:
@@ -204,7 +206,14 @@ create_collection(slug="handbook", title="Handbook · 手册")
 MONTH = """
 from datetime import timedelta
 from django.utils import timezone
-from retrieval.models import Document, Feedback, Judgment, Search
+from django.contrib.auth.models import User
+from retrieval import reports
+from retrieval.admin import versions
+from retrieval.models import Document, Feedback, Index, IndexReport, Judgment, Revision, Search
+for index in Index.objects.filter(state="live"):
+    for kind in IndexReport.Kind:
+        reports.request(index, kind)
+versions.record(User.objects.get(username="clerk").pk, list(Revision.objects.order_by("-pk")[:8]))
 for number, row in enumerate(Search.objects.order_by("created_at")):
     at = timezone.now() - timedelta(hours=number * number * 0.3)
     Search.objects.filter(pk=row.pk).update(created_at=at)
@@ -214,6 +223,8 @@ Judgment.objects.create(
     collection=document.collection, document=document, question="How do I connect NextChat?"
 )
 """
+UNFINISHED = "from retrieval.models import IndexReport; "
+UNFINISHED += "print(IndexReport.objects.unfinished().count())"
 PAGES = """
 import json
 from tests.kbadmin.pages_of_admin import LOGIN, FORBIDDEN, keys, pages

@@ -92,6 +92,9 @@ def context(request: HttpRequest, about: Inspected, tab: str, **extra: Any) -> d
     return {
         **admin.site.each_context(request),
         "title": about.collection.title,
+        # Where they are, above the page.
+        "opts": Collection._meta,
+        "original": about.collection,
         "collection": about.collection,
         "index": about.index,
         "indexes": about.indexes if len(about.indexes) > 1 else (),
