@@ -19,6 +19,7 @@ from plugin.doctor.rules.levels import (
     callers,
     everybody,
 )
+from plugin.doctor.rules.manifest import REQUIRED
 from plugin.doctor.subject import METHODS, Subject, at
 from plugin.doctor.types import Document
 
@@ -99,7 +100,10 @@ def openapi_schema(subject: Subject) -> Iterator[Found]:
     version = subject.spec.get("openapi")
     if not isinstance(version, str) or not version.startswith(("3.0", "3.1")):
         return
-    found = sorted(schema_errors(subject.spec, version))
+    document = subject.spec
+    if subject.openapi is subject.manifest:  # one document that is both
+        document = {key: value for key, value in document.items() if key not in REQUIRED}
+    found = sorted(schema_errors(document, version))
     for number, (pointer, message) in enumerate(found):
         if number >= SHOWN:
             return
