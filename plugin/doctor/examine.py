@@ -125,9 +125,12 @@ def findings(subject: Subject, is_unavailable: bool = False) -> Iterator[Finding
             yield RULES["KB202"].finding(subject, "", f"{what}: openapi and paths are missing.")
     if subject.openapi is None and not is_unavailable:
         yield RULES["KB205"].finding(subject, "", "Only the manifest was looked at.")
+    is_swagger = "swagger" in subject.spec and "openapi" not in subject.spec
     for rule in RULES.values():
         if rule.check is None or rule.document not in judged:
             continue
+        if is_swagger and rule.document is Document.OPENAPI and rule.id != "KB203":
+            continue  # everything stands elsewhere in it
         for found in rule.check(subject):
             yield rule.finding(
                 subject,

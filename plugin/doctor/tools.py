@@ -43,7 +43,7 @@ class ImportFails(Exception):
 def nextchat_tools(document: dict[str, Any]) -> list[Made]:
     """Raises ImportFails where NextChat's code stops with a TypeError."""
     definition = dereferenced(document)
-    if not isinstance(definition.get("info"), dict):
+    if definition.get("info") is None:
         raise ImportFails("", "info is missing, and NextChat takes the plugin's title from it.")
     made: list[Made] = []
     paths = definition.get("paths")
@@ -53,7 +53,7 @@ def nextchat_tools(document: dict[str, Any]) -> list[Made]:
                 raise ImportFails(f"/paths/{escaped(path)}", f"The path {path} is null.")
             continue
         for method in METHODS:
-            if item.get(method) and len(made) < MAX_TOOLS:
+            if is_true(item.get(method)) and len(made) < MAX_TOOLS:
                 value = item[method] if isinstance(item[method], dict) else {}
                 pointer = f"/paths/{escaped(path)}/{method}"
                 made.append(_tool(path, method, value, item, pointer))
@@ -72,12 +72,15 @@ def _written(one: Made) -> Made:
 def _tool(
     path: str, method: str, value: dict[str, Any], item: dict[str, Any], pointer: str
 ) -> Made:
-    parameters = _body_schema(value, pointer) or {"type": "object", "properties": {}}
-    if isinstance(parameters, dict):
-        if not parameters.get("required"):
-            parameters["required"] = []
-        for parameter in _parameters(value, item):
-            _add_parameter(parameters, parameter, pointer)
+    parameters = _body_schema(value, pointer)
+    if not is_true(parameters):
+        parameters = {"type": "object", "properties": {}}
+    if not isinstance(parameters, dict | list):
+        raise ImportFails(f"{pointer}/requestBody", "The schema of the request body is no object.")
+    if isinstance(parameters, dict) and not is_true(parameters.get("required")):
+        parameters["required"] = []
+    for parameter in _parameters(value, item):
+        _add_parameter(parameters, parameter, pointer)
     text = value.get("description") or value.get("summary")
     tool = Tool(
         name=str(value.get("operationId") or f"{method.upper()}{path.replace('/', '_')}"),
@@ -89,14 +92,19 @@ def _tool(
     return Made(tool, pointer)
 
 
+def is_true(value: Any) -> bool:
+    """As JavaScript has it: an empty object or list is true."""
+    return isinstance(value, dict | list) or bool(value)
+
+
 def _body_schema(value: dict[str, Any], pointer: str) -> Any:
     body = value.get("requestBody")
-    if not isinstance(body, dict):
+    if body is None:
         return None
-    content = body.get("content")
-    if not isinstance(content, dict):
+    content = body.get("content") if isinstance(body, dict) else None
+    if content is None:
         raise ImportFails(f"{pointer}/requestBody", "The request body has no content.")
-    media = content.get("application/json")
+    media = content.get("application/json") if isinstance(content, dict) else None
     return media.get("schema") if isinstance(media, dict) else None
 
 
@@ -108,26 +116,33 @@ def _parameters(value: dict[str, Any], item: dict[str, Any]) -> Iterator[dict[st
                 yield parameter
 
 
-def _add_parameter(parameters: dict[str, Any], parameter: dict[str, Any], pointer: str) -> None:
-    name, schema = str(parameter.get("name")), parameter.get("schema")
-    if not isinstance(schema, dict):
+def _add_parameter(parameters: Any, parameter: dict[str, Any], pointer: str) -> None:
+    name, schema = _key(parameter), parameter.get("schema")
+    if schema is None:
         raise ImportFails(f"{pointer}/parameters", f"The parameter {name} has no schema.")
-    properties = parameters.get("properties")
+    properties = parameters.get("properties") if isinstance(parameters, dict) else None
     if not isinstance(properties, dict):
         raise ImportFails(
             f"{pointer}/requestBody",
             f"The body has no properties to which the parameter {name} could be added.",
         )
     properties[name] = {
-        key: found
-        for key, found in (
-            ("type", schema.get("type")),
-            ("description", parameter.get("description")),
-        )
-        if found is not None
+        key: holder[key]
+        for key, holder in (("type", schema), ("description", parameter))
+        if isinstance(holder, dict) and key in holder
     }
     if parameter.get("required") and isinstance(parameters["required"], list):
         parameters["required"].append(name)
+
+
+def _key(parameter: dict[str, Any]) -> str:
+    """A parameter's name as JavaScript makes a key of it."""
+    name = parameter.get("name")
+    if isinstance(name, str):
+        return name
+    if isinstance(name, dict):
+        return "[object Object]"
+    return "undefined" if "name" not in parameter else json.dumps(name)
 
 
 def dereferenced(document: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from urllib.parse import urljoin
 
 from plugin.doctor.almost_json import shown
-from plugin.doctor.registry import NOTHING, Found, rule
+from plugin.doctor.registry import NOTHING, Found, Levels, rule
 from plugin.doctor.rules.levels import (
     ADVICE,
     CHATGPT,
@@ -268,10 +268,10 @@ def url_characters(subject: Subject) -> Iterator[Found]:
         if pointer != "/api/url":
             raw = text_of(subject, pointer[1:])
         if not is_written_well(raw):
-            levels = readers(ERROR) if pointer == "/api/url" else {CHATGPT: WARNING}
+            levels: Levels = {CHATGPT: WARNING}
+            if pointer == "/api/url":  # LangChain's loader quotes what it can
+                levels = readers(ERROR) if split(raw) is None else {**levels, LANGCHAIN: ADVICE}
             value = raw.strip() if is_written_well(raw.strip()) else NOTHING
-            if value is not NOTHING:
-                levels = {CHATGPT: WARNING, LANGCHAIN: ADVICE}
             yield Found(
                 pointer,
                 f"This is not how an address is written: {shown(raw)!r}",

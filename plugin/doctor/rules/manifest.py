@@ -11,6 +11,7 @@ from plugin.doctor.rules.levels import (
     ADVICE,
     CHATGPT,
     ERROR,
+    LANGCHAIN,
     WARNING,
     readers,
 )
@@ -97,7 +98,9 @@ def field_type(subject: Subject) -> Iterator[Found]:
     for key in ("auth", "api"):
         value = subject.fields.get(key, {})
         if not isinstance(value, dict):
-            yield Found(f"/{key}", f"{key} is {kind_of(value)}; it should be an object.")
+            # LangChain's loader takes any object or null for auth.
+            levels = {CHATGPT: ERROR} if key == "auth" and value is None else readers(ERROR)
+            yield Found(f"/{key}", f"{key} is {kind_of(value)}; it should be an object.", levels)
 
 
 def kind_of(value: Any) -> str:
@@ -167,7 +170,7 @@ def schema_version(subject: Subject) -> Iterator[Found]:
         yield Found("/schema_version", f'schema_version is "{shown(found)}".', value="v1")
 
 
-@rule("KB136", "name-for-model-characters", M, readers(ERROR))
+@rule("KB136", "name-for-model-characters", M, {CHATGPT: ERROR, LANGCHAIN: WARNING})
 def name_for_model_characters(subject: Subject) -> Iterator[Found]:
     """`name_for_model` holds something other than letters, digits and underscores.
 
@@ -178,9 +181,9 @@ def name_for_model_characters(subject: Subject) -> Iterator[Found]:
     """
     found = text_of(subject, "name_for_model")
     if found.strip() and not re.fullmatch(r"[A-Za-z0-9_]+", found):
-        levels = readers(ERROR)
-        if re.fullmatch(r"[A-Za-z0-9_-]+", found):  # a hyphen is fine in the name of a tool
-            levels = {CHATGPT: ERROR}
+        # A hyphen is fine in the name of a tool.
+        is_tool = re.fullmatch(r"[A-Za-z0-9_-]+", found)
+        levels: Levels = {CHATGPT: ERROR, **({} if is_tool else {LANGCHAIN: WARNING})}
         odd = "".join(dict.fromkeys(re.sub(r"[A-Za-z0-9_]", "", found)))
         plain = re.sub(r"[^A-Za-z0-9_]+", "_", found).strip("_")
         yield Found(
@@ -201,7 +204,9 @@ def name_for_model_length(subject: Subject) -> Iterator[Found]:
     """
     length = len(text_of(subject, "name_for_model"))
     if length > NAME_FOR_MODEL:
-        levels = readers(ERROR) if length > MODEL_API_NAME else {CHATGPT: ERROR}
+        levels: Levels = {CHATGPT: ERROR}
+        if length > MODEL_API_NAME:
+            levels = {CHATGPT: ERROR, LANGCHAIN: WARNING}
         yield Found(
             "/name_for_model",
             f"name_for_model has {length} characters; {NAME_FOR_MODEL} are allowed.",

@@ -59,11 +59,12 @@ def _capitals(subject: Subject) -> Iterator[tuple[str, str, str]]:
                 yield f"/paths/{escaped(path)}/{escaped(key)}", path, key
 
 
-@rule("KB231", "path-without-slash", O, callers(ERROR))
+@rule("KB231", "path-without-slash", O, {**callers(WARNING), NEXTCHAT: ADVICE})
 def path_without_slash(subject: Subject) -> Iterator[Found]:
     """A path does not begin with a slash.
 
-    Why: Clients put it right behind the server's address and call a host that does not exist.
+    Why: Clients that put it right behind the server's address call a host that does not exist;
+    others put the slash there themselves.
 
     Fix: Put a slash before it.
     """
@@ -87,10 +88,15 @@ def operation_id_missing(subject: Subject) -> Iterator[Found]:
 
     Fix: Give it a short name, such as searchDocuments.
     """
+    levels: Levels | None
     for operation in subject.operations:
-        if not operation.id.strip():
+        if operation.value.get("operationId") and not operation.id:
+            levels = {**callers(WARNING), GPT_ACTIONS: ERROR, NEXTCHAT: ERROR}
+            place = f"{operation.pointer}/operationId"
+            yield Found(place, f"The operationId of {operation.label} is no text.", levels)
+        elif not operation.id.strip():
             made = f"{operation.method.upper()}{operation.path.replace('/', '_')}"
-            levels: Levels | None = None
+            levels = None
             if not TOOL_NAME.fullmatch(made) or len(made) > TOOL_NAME_LENGTH:
                 levels = {GPT_ACTIONS: ERROR, NEXTCHAT: ERROR, CHATGPT: WARNING, MCP: WARNING}
             yield Found(operation.pointer, f"{operation.label} has no operationId.", levels)
@@ -194,14 +200,16 @@ def path_parameter_undeclared(subject: Subject) -> Iterator[Found]:
     Fix: Describe it under parameters, with "in": "path", "required": true and a schema.
     """
     for operation in subject.operations:
-        described = {
-            str(parameter.value.get("name"))
-            for parameter in subject.parameters(operation)
-            if parameter.value.get("in") == "path"
-        }
+        places: dict[str, set[str]] = {}
+        for parameter in subject.parameters(operation):
+            name = str(parameter.value.get("name"))
+            places.setdefault(name, set()).add(str(parameter.value.get("in")))
         for name in re.findall(r"{([^{}/]+)}", operation.path):
-            if name not in described:
-                yield Found(operation.pointer, f"{operation.label}: {{{name}}} is not described.")
+            if "path" not in places.get(name, ()):
+                levels = callers(WARNING) if name in places else None
+                yield Found(
+                    operation.pointer, f"{operation.label}: {{{name}}} is not described.", levels
+                )
 
 
 @rule("KB235", "path-parameter-unused", O, {CHATGPT: WARNING, GPT_ACTIONS: WARNING, MCP: WARNING})
@@ -288,7 +296,8 @@ def body_not_json(subject: Subject) -> Iterator[Found]:
         content = body.get("content") if isinstance(body, dict) else None
         if isinstance(content, dict) and content and "application/json" not in content:
             kinds = shown(", ".join(map(str, content)))
-            yield Found(f"{pointer}/content", f"{operation.label} takes only {kinds}.")
+            levels = None if body.get("required") is True else callers(WARNING)
+            yield Found(f"{pointer}/content", f"{operation.label} takes only {kinds}.", levels)
 
 
 @rule(

@@ -74,8 +74,8 @@ MANIFEST = {
 
 def pointers(value, pointer=()):
     yield pointer
-    items = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, inner in items if isinstance(value, dict | list) else ():
+    items = value.items() if isinstance(value, dict) else ()
+    for key, inner in enumerate(value) if isinstance(value, list) else items:
         yield from pointers(inner, (*pointer, key))
 
 
