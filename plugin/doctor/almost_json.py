@@ -60,7 +60,7 @@ ESCAPES = {
     "t": "\t",
 }
 #: What the line after a string that was not closed begins with.
-NEXT_ENTRY = re.compile(r"[ \t\r\n]*(?:[\"'][^\"'\r\n]{1,60}[\"'][ \t]*:|[}\]])")
+NEXT_ENTRY = re.compile(r"[ \t\r\n]{1,200}(?:[\"'][^\"'\r\n]{1,60}[\"'][ \t]*:|[}\]])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,12 +212,12 @@ class _Reader:
             self.colon()
             self.space()
             if self.peek() in {",", "}"}:
-                raise self.stop(f"{json.dumps(key, ensure_ascii=False)} has no value.")
+                raise self.stop(f"{shown(json.dumps(key, ensure_ascii=False))} has no value.")
             if key in found:
                 self.fault(
                     "KB110",
                     place,
-                    f"{json.dumps(key, ensure_ascii=False)} stands twice; the last one counts.",
+                    f"{shown(json.dumps(key, ensure_ascii=False))} stands twice; the last counts.",
                 )
             found[key] = self.value(f"{pointer}/{escaped(key)}", depth + 1, place)
         return found
@@ -293,7 +293,7 @@ class _Reader:
         self.fault(
             "KB107",
             self.at,
-            f"The name {word[0]} has no quotes.",
+            f"The name {shown(word[0])} has no quotes.",
             Replacement(self.at, word.end(), json.dumps(word[0])),
         )
         self.at = word.end()
@@ -333,7 +333,7 @@ class _Reader:
             self.fault(
                 "KB111",
                 start,
-                f"JSON does not write a number as {odd[0]}.",
+                f"JSON does not write a number as {shown(odd[0])}.",
                 Replacement(start, odd.end(), json.dumps(value)),
             )
             return value

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from urllib.parse import urljoin
 
 from plugin.doctor import rules  # noqa: F401 - registers them
@@ -11,6 +12,9 @@ from plugin.doctor.rules.levels import ERROR, LANGCHAIN, NEXTCHAT, WARNING, ever
 from plugin.doctor.subject import Subject, is_absolute
 from plugin.doctor.tools import ImportFails, nextchat_tools
 from plugin.doctor.types import Consumer, Document, Finding, Report, Severity, Tool
+
+#: Findings of one rule: a document that is generated repeats its faults.
+MAX_FINDINGS = 100
 
 
 def examine(
@@ -131,7 +135,7 @@ def findings(subject: Subject, is_unavailable: bool = False) -> Iterator[Finding
             continue
         if is_swagger and rule.document is Document.OPENAPI and rule.id != "KB203":
             continue  # everything stands elsewhere in it
-        for found in rule.check(subject):
+        for found in islice(rule.check(subject), MAX_FINDINGS):
             yield rule.finding(
                 subject,
                 found.pointer,

@@ -298,7 +298,7 @@ class _Builder:
                     Fault(
                         "KB125",
                         key_node.start_mark.index,
-                        f"{json.dumps(key, ensure_ascii=False)} stands twice.",
+                        f"{shown(json.dumps(key, ensure_ascii=False))} stands twice.",
                     )
                 )
             found[key] = self.value(

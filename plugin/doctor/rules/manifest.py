@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from plugin.doctor.almost_json import escaped, shown
@@ -38,6 +39,8 @@ NAME_FOR_MODEL = 50
 MODEL_API_NAME = 64
 NAME_FOR_HUMAN = (20, 30)
 DESCRIPTION_FOR_MODEL = 8000
+#: Fields whose spelling is compared; published manifests have a dozen.
+MAX_FIELDS = 200
 DESCRIPTION_FOR_HUMAN = (100, 120)
 SECRET = re.compile(r"(?i)secret|password|passwd|api_?key|access_?token|private_?key")
 
@@ -51,7 +54,7 @@ def misspelled(subject: Subject) -> dict[str, str]:
     """Unknown name → the missing field that it was meant for."""
     missing = [key for key in REQUIRED if key not in subject.fields]
     found: dict[str, str] = {}
-    for key in subject.fields:
+    for key in islice(subject.fields, MAX_FIELDS):
         if key in REQUIRED or key in TOLERATED:
             continue
         plain = re.sub(r"[^a-z]", "", key.lower())

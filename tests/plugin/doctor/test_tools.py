@@ -3,6 +3,8 @@
 What is expected was seen with NextChat's code on openapi-client-axios 7.9, run by Node.
 """
 
+from typing import Any
+
 import pytest
 
 from plugin.doctor.tools import ImportFails, nextchat_tools
@@ -108,6 +110,6 @@ def test_without_info_there_is_no_title():
 
 
 def test_a_reference_to_nothing_in_an_answer_is_no_matter():
-    spec = {"components": {"schemas": {}}}
+    spec: dict[str, Any] = {"components": {"schemas": {}}}
     (tool,) = tools({"responses": {"200": {"$ref": "#/components/schemas/A"}}}, **spec)
     assert tool.name == "POST_x"
