@@ -142,6 +142,7 @@ class Document(models.Model):
         indexes = [
             models.Index(fields=["collection", "source"], name="document_source"),
             models.Index(fields=["-updated_at"], name="document_recent"),
+            models.Index(fields=["collection", "-updated_at"], name="document_recent_of"),
             # The worker asks for these several times a second; all others cost nothing here.
             models.Index(
                 fields=["moving_to"],
