@@ -71,6 +71,7 @@ def examine(
             for document in Document
             if (reading := subject.reading(document)) and reading.address
         },
+        text=reading.text if (reading := subject.reading(main)) else "",
         unavailable=unavailable,
     )
 

@@ -126,6 +126,7 @@ class Report:
     openapi: Mapping[str, Any] | None = None
     main: Document = Document.MANIFEST  #: which of the two the source itself is
     documents: Mapping[Document, str] = field(default_factory=dict)  #: where each comes from
+    text: str = ""  #: of the source, as it was read
     unavailable: str = ""  #: why the OpenAPI document could not be had
 
     @property

@@ -35,6 +35,11 @@ class Command(BaseCommand):
         )
         parser.add_argument("--format", choices=["text", "json", "sarif"], default="text")
         parser.add_argument("--offline", action="store_true", help="fetch nothing")
+        parser.add_argument(
+            "--mend",
+            action="store_true",
+            help="print the document with every change that is safe to make, not the report",
+        )
         parser.add_argument("--rules", action="store_true", help="print all rules and stop")
         parser.add_argument(
             "--openapi", type=Path, metavar="FILE", help="the OpenAPI document of the manifest"
@@ -60,7 +65,10 @@ class Command(BaseCommand):
             except Unavailable as error:
                 failures.append(str(error))
         failures += [report.unavailable for report in reports if report.unavailable]
-        if options["format"] == "json" and reports:
+        if options["mend"]:
+            for report in reports:
+                self.stdout.write(report.mended.get(report.main, report.text), ending="")
+        elif options["format"] == "json" and reports:
             self.stdout.write(as_json(reports), ending="")
         elif options["format"] == "sarif" and reports:
             self.stdout.write(as_sarif(reports), ending="")

@@ -471,6 +471,29 @@ def test_almost_json_is_mended(fault, good_manifest, good_openapi):
         assert value == good
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        fault
+        for fault in FAULTS
+        if (fault.rule, fault.name)
+        in {
+            ("KB135", "v2"), ("KB136", "space"), ("KB141", "other"), ("KB143", "relative"),
+            ("KB162", "space"), ("KB203", "number"), ("KB211", "spaces"), ("KB222", "slash"),
+            ("KB225", "variable"),
+        }
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_value_is_mended_where_that_is_safe(fault, good_manifest, good_openapi):
+    texts = dict(zip((M, O), documents(fault, good_manifest, good_openapi), strict=True))
+    report = judged(texts[M], texts[O])
+    texts[fault.document] = report.mended[fault.document]
+    again = judged(texts[M], texts[O])
+    assert [found for found in again.findings if found.rule == fault.rule] == []
+    assert [found for found in again.findings if found.severity > Severity.ADVICE] == []
+
+
 def test_auth_none_needs_nothing_else(good_manifest):
     good_manifest["auth"] = {"type": "none", "authorization_type": "bearer"}
     report = examine(json.dumps(good_manifest), expect=M)

@@ -87,6 +87,14 @@ def test_json_has_the_agreed_form(broken):
     assert found["fix"]
 
 
+def test_it_prints_the_mended_document(broken, folder):
+    code, out, _ = run(str(broken), "--offline", "--mend")
+    assert code == 1
+    assert out == (folder / "ai-plugin.json").read_text()
+    code, out, _ = run(str(folder / "ai-plugin.json"), "--offline", "--mend")
+    assert (code, out) == (0, (folder / "ai-plugin.json").read_text())
+
+
 def test_a_consumer_sees_only_what_concerns_it(broken):
     code, out, _ = run(str(broken), "--offline", "--consumer", "nextchat", "--format", "json")
     assert code == 0
