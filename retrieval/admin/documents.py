@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
@@ -30,6 +30,7 @@ from retrieval.admin.document_filters import ALL
 from retrieval.admin.document_page import DocumentPage
 from retrieval.admin.document_search import matching
 from retrieval.models import Document, Revision
+from retrieval.models.document import DocumentQuerySet
 
 #: What a list needs of a revision is short; its text can be megabytes.
 HEAVY = ("latest_revision__text", "latest_revision__metadata")
@@ -132,7 +133,11 @@ class DocumentAdmin(DocumentPage):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         collection = request.GET.get(CollectionFilter.parameter_name, "")
-        failed = self.failed(collection).order_by()[:COUNT_CAP].count()
+        # From the few revisions that failed, not from all documents of a collection.
+        latest_of = self.of_collection(collection).filter(
+            pk=OuterRef("document_id"), latest_revision=OuterRef("pk")
+        )
+        failed = Revision.objects.failed().filter(Exists(latest_of)).order_by()[:COUNT_CAP].count()
         extra = {
             "failed_count": failed,
             "failed_capped": failed == COUNT_CAP,
@@ -143,8 +148,11 @@ class DocumentAdmin(DocumentPage):
 
     def failed(self, collection: str) -> QuerySet[Document]:
         """Living documents whose latest version failed, of one collection or of all."""
+        return self.of_collection(collection).filter(latest_revision__state=Revision.State.FAILED)
+
+    def of_collection(self, collection: str) -> DocumentQuerySet:
         chosen = Q(collection_id=int(collection)) if collection.isdecimal() else Q()
-        return Document.objects.alive().filter(chosen, latest_revision__state=Revision.State.FAILED)
+        return Document.objects.alive().filter(chosen)
 
     def retry_all_view(self, request: HttpRequest) -> HttpResponse:
         if request.method != "POST":
