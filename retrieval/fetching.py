@@ -149,6 +149,12 @@ def fetch(
         timeout=timeout,
         max_redirects=max_redirects,
     )
+    refuse_failure(page)
+    return page
+
+
+def refuse_failure(page: Page) -> None:
+    """Raises FetchUnreachable or FetchFailed unless the page was answered with success."""
     status = page.status
     if status in {408, 425, 429} or status >= 500:
         raise FetchUnreachable(f"The site answered with an error ({status}). Try again later.")
@@ -158,7 +164,6 @@ def fetch(
         raise FetchFailed(f"There is no page at this address ({status}).")
     if not 200 <= status < 300:
         raise FetchFailed(f"The site answered with {status} instead of a page.")
-    return page
 
 
 def request(
@@ -169,18 +174,23 @@ def request(
     timeout: float = TIMEOUT,
     max_redirects: int = MAX_REDIRECTS,
     headers: Mapping[str, str] = {},
+    method: str = "GET",
+    body: bytes | None = None,
 ) -> Page:
-    """As `fetch`, whatever status the answer has.
+    """As `fetch`, whatever status the answer has. Only GET follows redirects.
 
-    `allowed_hosts` are names or addresses, in lower case, that may be anywhere.
+    `allowed_hosts` are names or addresses, in lower case, that may be anywhere; with `:port`
+    behind them, that port alone.
     """
     url = _spelled(address.strip())
     passed: list[str] = []
     with _Deadline(timeout) as deadline:
         while True:
-            page = _ask(url, {**HEADERS, **headers}, max_bytes, allowed_hosts, deadline)
+            question = _Question(method, url, {**HEADERS, **headers}, body)
+            page = _ask(question, max_bytes, allowed_hosts, deadline)
             target = page.headers.get("location", "")
-            if page.status not in {301, 302, 303, 307, 308} or not target:
+            leads_on = page.status in {301, 302, 303, 307, 308} and bool(target)
+            if not leads_on or method != "GET":
                 return Page(page.url, page.status, page.headers, page.data, tuple(passed))
             passed.append(url)
             if len(passed) > max_redirects:
@@ -308,18 +318,24 @@ class _Pinned(http.client.HTTPConnection):
             self.sock.do_handshake()
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None
+
+
 def _ask(
-    url: str,
-    headers: Mapping[str, str],
-    max_bytes: int,
-    allowed_hosts: Collection[str],
-    deadline: _Deadline,
+    question: _Question, max_bytes: int, allowed_hosts: Collection[str], deadline: _Deadline
 ) -> Page:
-    parts = urlsplit(url)
+    parts = urlsplit(question.url)
     host, tls = parts.hostname or "", parts.scheme == "https"
     port = parts.port or (443 if tls else 80)
     ips = _resolve(host, port, deadline)
-    if host.rstrip(".") not in allowed_hosts and not all(map(is_public, ips)):
+    name = host.rstrip(".")
+    is_allowed = name in allowed_hosts or f"{name}:{port}" in allowed_hosts
+    if not is_allowed and not all(map(is_public, ips)):
         raise AddressForbidden(
             f"{host} is not on the public internet. To fetch from it, name it in "
             "KBADMIN_FETCH_ALLOWED_HOSTS."
@@ -327,7 +343,9 @@ def _ask(
     connection = deadline.connection = _Pinned(host, port, ips, deadline, tls)
     target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
     try:
-        connection.request("GET", target, headers=dict(headers))
+        connection.request(
+            question.method, target, body=question.body, headers=dict(question.headers)
+        )
         response = connection.getresponse()
         found = {name.lower(): value for name, value in response.getheaders()}
         leads_on = 300 <= response.status < 400 and "location" in found
@@ -347,7 +365,7 @@ def _ask(
         connection.close()
     if deadline.expired:  # cut in the middle of a body without a length
         raise deadline.error()
-    return Page(url, response.status, found, data)
+    return Page(question.url, response.status, found, data)
 
 
 def _resolve(host: str, port: int, deadline: _Deadline) -> list[str]:

@@ -19,6 +19,8 @@ class Site:
     port: int
     pages: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)  #: (Host header, path)
+    #: What OPTIONS is answered with: (status, headers); without it nobody may call from a browser.
+    preflight: tuple[int, dict[str, str]] = (405, {})
 
     @property
     def url(self) -> str:
@@ -54,6 +56,14 @@ def serve() -> Iterator[Site]:
                 self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             with_broken_pipe(lambda: self.wfile.write(body))
+
+        def do_OPTIONS(self) -> None:
+            site.asked.append((self.headers["Host"], self.path))
+            status, headers = site.preflight
+            self.send_response(status)
+            for name, value in {"Content-Length": "0", **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
 
         def bad_drip(self) -> None:
             """A byte now and then, for ever: no read of a socket ever takes long."""

@@ -4,6 +4,7 @@ What a person names is judged by the rules and asked for by the safe fetcher; no
 executed, and text is shown as text.
 """
 
+import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from django.views.decorators.http import require_http_methods
 
 from plugin.doctor import Document, Finding, Report, Severity, Tool, Verdict
 from plugin.doctor.formats import arguments
+from plugin.doctor.probes import Probed, probe_address, probe_document, probe_own
 from plugin.doctor.reading import MAX_BYTES
 from plugin.doctor.sources import (
     OWN,
@@ -28,7 +30,6 @@ from plugin.doctor.sources import (
     Unavailable,
     check_document,
     check_own,
-    fetch_document,
 )
 from plugin.doctor.sources import check as check_source
 from plugin.exception_handler import body as error_body
@@ -52,6 +53,15 @@ VERDICTS = {
 DOCUMENTS = {
     Document.MANIFEST: gettext_lazy("Manifest"),
     Document.OPENAPI: gettext_lazy("OpenAPI document"),
+}
+
+
+ASKED = {
+    "document": gettext_lazy("Document"),
+    "logo": gettext_lazy("Logo"),
+    "legal": gettext_lazy("Legal page"),
+    "cors": gettext_lazy("From a browser"),
+    "preflight": gettext_lazy("Preflight"),
 }
 
 
@@ -114,25 +124,29 @@ class DoctorForm(forms.Form):
         return ""
 
 
-def run(form: DoctorForm) -> Report:
+def run(form: DoctorForm) -> Probed:
     """Raises Unavailable if what was named cannot be had."""
     given = form.cleaned_data
     kind, live = given["kind"], given["live"]
     if kind == OWN:
-        return check_own()
+        return probe_own() if live else unprobed(check_own())
     if kind == "url":
-        return check_source(given["address"].strip())
+        address = given["address"].strip()
+        return probe_address(address) if live else unprobed(check_source(address))
     if kind == "text":
         first, second, name = given["text"], given["openapi_text"], _("pasted text")
     else:
         first, name = given["file"].read(), given["file"].name
         second = given["openapi_file"].read() if given["openapi_file"] else b""
-    return check_document(
-        Fetched(as_bytes(first), ""),
-        openapi=Fetched(as_bytes(second), "") if second.strip() else None,
-        source=name,
-        fetch=fetch_document if live else None,
-    )
+    document = Fetched(as_bytes(first), "")
+    openapi = Fetched(as_bytes(second), "") if second.strip() else None
+    if live:
+        return probe_document(document, openapi=openapi, source=name)
+    return unprobed(check_document(document, openapi=openapi, source=name, fetch=None))
+
+
+def unprobed(report: Report) -> Probed:
+    return Probed(report, (), None)
 
 
 def as_bytes(given: str | bytes) -> bytes:
@@ -187,7 +201,7 @@ class Card:
     description: str
     name_for_model: str
     contact: str
-    is_manifest: bool
+    logo: str  #: a picture in an address of its own; "" without one
 
     @property
     def initial(self) -> str:
@@ -245,21 +259,23 @@ def matrix(report: Report) -> Iterator[Row]:
         )
 
 
-def card(report: Report) -> Card | None:
+def card(probed: Probed) -> Card | None:
     """None where nothing of a plugin could be read."""
 
     def text(holder: Any, *names: str) -> str:
         found = (holder.get(name) for name in names) if isinstance(holder, dict) else ()
         return next((each for each in found if isinstance(each, str) and each.strip()), "")
 
+    report = probed.report
     if report.manifest:
         fields = report.manifest
+        logo = base64.b64encode(probed.logo).decode() if probed.logo else ""
         return Card(
             name=text(fields, "name_for_human", "name_for_model") or _("without a name"),
             description=text(fields, "description_for_human", "description_for_model"),
             name_for_model=text(fields, "name_for_model"),
             contact=text(fields, "contact_email"),
-            is_manifest=True,
+            logo=f"data:image/png;base64,{logo}" if logo else "",
         )
     if report.openapi:
         info = report.openapi.get("info")
@@ -268,7 +284,7 @@ def card(report: Report) -> Card | None:
             description=text(info, "description", "summary"),
             name_for_model="",
             contact="",
-            is_manifest=False,
+            logo="",
         )
     return None
 
@@ -296,7 +312,8 @@ def headline(report: Report) -> str:
     return _("Right for every program")
 
 
-def shown(report: Report) -> dict[str, Any]:
+def shown(probed: Probed) -> dict[str, Any]:
+    report = probed.report
     verdicts = set(report.consumers.values())
     state = next(v for v in (Verdict.ERROR, Verdict.WARNING, Verdict.OK) if v in {*verdicts, "ok"})
     return {
@@ -305,7 +322,8 @@ def shown(report: Report) -> dict[str, Any]:
         "state": state,
         "groups": list(groups(report)),
         "matrix": list(matrix(report)),
-        "card": card(report),
+        "card": card(probed),
+        "exchanges": [(str(ASKED[one.what]), one) for one in probed.exchanges],
         "tools": tools(report),
         "tools_hidden": max(len(report.tools) - TOOLS_SHOWN, 0),
         "mended": [(str(DOCUMENTS[name]), name, text) for name, text in report.mended.items()],
@@ -361,7 +379,7 @@ def report_json(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return JsonResponse(error_body("invalid_request", form.problem), status=400)
     try:
-        report = run(form)
+        report = run(form).report
     except Unavailable as error:
         return JsonResponse(error_body("unavailable", str(error)), status=422)
     found = {"source": report.source, **report.as_json()}

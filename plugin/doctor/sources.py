@@ -14,7 +14,8 @@ from plugin.doctor.examine import api_address, examine, understand
 from plugin.doctor.reading import MAX_BYTES
 from plugin.doctor.registry import RULES
 from plugin.doctor.rules.levels import WARNING, callers
-from plugin.doctor.types import Consumer, Document, Report
+from plugin.doctor.subject import Subject
+from plugin.doctor.types import Consumer, Document, Finding, Report
 from retrieval import fetching
 from retrieval.exceptions import KnowledgeBaseError
 
@@ -34,6 +35,8 @@ class Fetched:
 
 
 Fetch = Callable[[str], Fetched]
+#: Looks at what both documents name, and tells what it found.
+Probe = Callable[[Subject], Iterable[Finding]]
 
 
 def fetch_document(address: str) -> Fetched:
@@ -41,33 +44,24 @@ def fetch_document(address: str) -> Fetched:
 
     Raises Unavailable.
     """
-    # Of our own host only our own port, and no way on from there: others may answer beside us.
-    own = is_own(address)
-    allowed = {*settings.FETCH_ALLOWED_HOSTS, *({own} if own else ())}
-    redirects = 0 if own else fetching.MAX_REDIRECTS
     try:
-        page = fetching.fetch(
-            address, max_bytes=MAX_BYTES, allowed_hosts=allowed, max_redirects=redirects
-        )
+        page = fetching.fetch(address, max_bytes=MAX_BYTES, allowed_hosts=allowed_hosts())
     except KnowledgeBaseError as error:
         raise Unavailable(f"{address}: {error.message}") from error
     return Fetched(page.data, page.url)
 
 
-def is_own(address: str) -> str:
-    """Our own host if an address is on it, at our own port; "" otherwise."""
-    try:
-        place = _place(fetching.normalise(address))
-    except KnowledgeBaseError:
-        return ""
-    own = {_place(url) for url in (settings.PUBLIC_URL, settings.PLUGIN_SERVER_URL)}
-    return place[1] if place in own else ""
+def allowed_hosts() -> set[str]:
+    """Hosts that may be inside this network: those that the operator named, and our own address,
+    of which other ports are none of anybody's business."""
+    own = (settings.PUBLIC_URL, settings.PLUGIN_SERVER_URL)
+    return {*settings.FETCH_ALLOWED_HOSTS, *map(_with_port, own)}
 
 
-def _place(url: str) -> tuple[str, str, int]:
-    parts = urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-    return parts.scheme, (parts.hostname or "").rstrip("."), port
+def _with_port(address: str) -> str:
+    parts = urlsplit(address)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return f"{(parts.hostname or '').rstrip('.')}:{port}"
 
 
 def is_address(source: str) -> bool:
@@ -81,6 +75,7 @@ def check(
     openapi: Path | None = None,
     consumers: Iterable[Consumer] = tuple(Consumer),
     fetch: Fetch = fetch_document,
+    probe: Probe | None = None,
 ) -> Report:
     """Check what a source names, with the OpenAPI document that belongs to it.
 
@@ -111,6 +106,7 @@ def check(
         source=source,
         consumers=consumers,
         fetch=None if offline else fetch,
+        probe=None if offline else probe,
     )
 
 
@@ -121,11 +117,13 @@ def check_document(
     source: str = "",
     consumers: Iterable[Consumer] = tuple(Consumer),
     fetch: Fetch | None = fetch_document,
+    probe: Probe | None = None,
 ) -> Report:
     """Check a document with its OpenAPI document, which is fetched where it is not given;
     without `fetch` nothing is."""
     subject, main = understand(given.data, address=given.address)
-    reason, notes = "", []
+    reason = ""
+    notes: list[Finding] = []
     needs_second = main is Document.MANIFEST and subject.openapi is None
     if not needs_second:
         openapi = None
@@ -140,6 +138,14 @@ def check_document(
                     subject, "/api/url", f"It cannot be had: {reason}", levels=callers(WARNING)
                 )
             )
+    if probe is not None:
+        both, _ = understand(
+            given.data,
+            openapi=openapi.data if openapi else None,
+            address=given.address,
+            openapi_address=openapi.address if openapi else "",
+        )
+        notes += probe(both)
     return examine(
         given.data,
         address=given.address,

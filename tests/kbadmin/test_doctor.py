@@ -1,7 +1,8 @@
 """The page of the plugin doctor, and its report for programs."""
 
 import json
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+
+from tests.plugin.doctor.test_probes import picture
+from tests.web_server import Site, serve
 
 URL = "/admin/plugin-doctor/"
 JSON_URL = "/admin/plugin-doctor/report.json"
@@ -55,6 +59,20 @@ OPENAPI: dict[str, Any] = {
 
 def manifest(**changes: Any) -> str:
     return json.dumps(MANIFEST | changes, indent=2)
+
+
+@pytest.fixture
+def site(settings: Any) -> Iterator[Site]:
+    """A plugin whose logo is served under another case than its manifest says."""
+    settings.FETCH_ALLOWED_HOSTS = ["127.0.0.1"]
+    with serve() as site:
+        names = {"logo_url": f"{site.url}/Logo.png", "legal_info_url": f"{site.url}/legal"}
+        api = {"type": "openapi", "url": f"{site.url}/openapi.json"}
+        site.page("/ai-plugin.json", manifest(api=api, **names), "application/json")
+        site.page("/openapi.json", json.dumps(OPENAPI), "application/json")
+        site.page("/logo.png", picture(), "image/png")
+        site.page("/legal", "<script>alert(1)</script>")
+        yield site
 
 
 @pytest.fixture
@@ -172,6 +190,74 @@ def test_a_link_makes_no_request(page: Client, monkeypatch: pytest.MonkeyPatch) 
     html = page.get(f"{URL}?kind=url&address=https://example.com/x").content.decode()
     assert "https://example.com/x" in html
     assert 'id="kb-report"' not in html
+
+
+def test_the_servers_are_asked_and_what_they_said_is_shown(
+    check: Callable[..., str], site: Site
+) -> None:
+    html = check(kind="url", address=f"{site.url}/ai-plugin.json", live="on")
+    assert "KB101 logo-url-case" in html
+    assert f"{site.url}/logo.png is a picture" in html
+    assert "<img" in html
+    assert 'src="data:image/png;base64,' in html
+    assert "OPTIONS https://acme-notes.com/search" in html
+    # What came back is shown as text.
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "<script>alert" not in html
+
+
+def test_without_asking_only_the_documents_are_fetched(
+    check: Callable[..., str], site: Site
+) -> None:
+    html = check(kind="url", address=f"{site.url}/ai-plugin.json")
+    assert {path for _, path in site.asked} == {"/ai-plugin.json", "/openapi.json"}
+    assert "What the servers answered" not in html
+
+
+@pytest.mark.parametrize("live", ["", "on"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://127.0.0.1:{port}/ai-plugin.json",
+        "http://localhost:{port}/ai-plugin.json",
+        "http://2130706433:{port}/ai-plugin.json",
+        "http://0x7f.1:{port}/ai-plugin.json",
+        "http://0177.0.0.1:{port}/ai-plugin.json",
+        "http://127.1:{port}/ai-plugin.json",
+        "http://0:{port}/ai-plugin.json",
+        "http://[::1]:{port}/ai-plugin.json",
+        "http://[::ffff:127.0.0.1]:{port}/ai-plugin.json",
+        "http://[64:ff9b::7f00:1]:{port}/ai-plugin.json",
+        "http://innocent.example:{port}/ai-plugin.json",
+        "http://169.254.169.254/latest/meta-data/",
+        "http://[fd00:ec2::254]/latest/meta-data/",
+        "http://100.100.100.200/",
+        "http://10.0.0.1/",
+        "http://user:secret@127.0.0.1:{port}/ai-plugin.json",
+        "http://example.com\\@127.0.0.1:{port}/",
+        "file:///etc/passwd",
+        "gopher://127.0.0.1:{port}/",
+        "ftp://127.0.0.1/",
+    ],
+)
+def test_no_address_leads_into_this_network(
+    check: Callable[..., str],
+    site: Site,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+    live: str,
+) -> None:
+    settings.FETCH_ALLOWED_HOSTS = []
+    look_up = socket.getaddrinfo
+
+    def getaddrinfo(host: str, *rest: Any, **more: Any) -> Any:
+        return look_up("127.0.0.1" if host == "innocent.example" else host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    html = check(422, kind="url", address=address.format(port=site.port), live=live)
+    assert 'role="alert"' in html
+    assert site.asked == []
 
 
 @pytest.mark.parametrize("method", ["get", "post"])

@@ -9,6 +9,7 @@ from plugin.doctor.rules import (  # noqa: F401 - importing registers them
     auth,
     gpt_actions,
     langchain,
+    live,
     manifest,
     mcp,
     nextchat,

@@ -7,7 +7,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from plugin.doctor import Consumer, Report
 from plugin.doctor.formats import as_json, as_sarif, as_text, rules_as_markdown
-from plugin.doctor.sources import Unavailable, check, expand
+from plugin.doctor.probes import Prober
+from plugin.doctor.sources import Unavailable, check, expand, fetch_document, is_address
 
 ERRORS, NOT_CHECKED = 1, 2
 
@@ -53,15 +54,18 @@ class Command(BaseCommand):
         reports: list[Report] = []
         failures: list[str] = []
         for source in expand(sources):
+            # What is served is asked for as clients ask; a file may not be served yet.
+            prober = Prober() if is_address(source) else None
             try:
-                reports.append(
-                    check(
-                        source,
-                        offline=options["offline"],
-                        openapi=options["openapi"],
-                        consumers=chosen,
-                    )
+                report = check(
+                    source,
+                    offline=options["offline"],
+                    openapi=options["openapi"],
+                    consumers=chosen,
+                    fetch=prober.fetch if prober else fetch_document,
+                    probe=prober.look if prober else None,
                 )
+                reports.append(prober.done(report).report if prober else report)
             except Unavailable as error:
                 failures.append(str(error))
         failures += [report.unavailable for report in reports if report.unavailable]

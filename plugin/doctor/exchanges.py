@@ -1,0 +1,161 @@
+"""One question to one server and what came back, kept so that a person can read it."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit, urlunsplit
+
+from plugin.doctor.reading import MAX_BYTES
+from retrieval import fetching
+from retrieval.exceptions import FileTooLarge, KnowledgeBaseError
+from retrieval.fetching import Page
+
+TIMEOUT = 15.0
+#: Seconds for all that is asked about one plugin.
+BUDGET = 40.0
+EXCERPT = 2000
+TEXTUAL = ("text/", "application/json", "application/yaml", "application/x-yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """As it went over the wire; `status` is 0 where nothing came back."""
+
+    what: str  #: manifest, openapi, logo, legal, cors, preflight, call
+    method: str
+    url: str
+    sent: Mapping[str, str]  #: headers beside the usual ones
+    seconds: float
+    page: Page | None = None
+    error: str = ""
+    is_forbidden: bool = field(default=False)  #: not asked at all, by the rules of addresses
+
+    @property
+    def status(self) -> int:
+        return self.page.status if self.page else 0
+
+    @property
+    def is_good(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def failure(self) -> str:
+        """Why there is no good answer; "" where there is one."""
+        if self.page is None:
+            return self.error
+        try:
+            fetching.refuse_failure(self.page)
+        except KnowledgeBaseError as error:
+            return error.message
+        return ""
+
+    @property
+    def milliseconds(self) -> int:
+        return round(self.seconds * 1000)
+
+    @property
+    def excerpt(self) -> str:
+        """The beginning of a text; of other things only how long they are."""
+        if self.page is None:
+            return ""
+        data, kind = self.page.data, self.page.content_type
+        if not data or not (kind == "" or kind.startswith(TEXTUAL) or kind.endswith("+json")):
+            return f"({len(data):,} bytes)"
+        more = " …" if len(data) > EXCERPT else ""
+        return data[:EXCERPT].decode("utf-8", "replace").replace("\0", "\ufffd") + more
+
+    @property
+    def raw(self) -> str:
+        """The whole exchange as text, the body cut short."""
+        lines = [f"{self.method} {self.url}"]
+        lines += [f"{name}: {value}" for name, value in self.sent.items()]
+        lines.append("")
+        if self.page is None:
+            return "\n".join([*lines, self.error])
+        lines += [f"(leads on from {address})" for address in self.page.redirects]
+        lines.append(f"{self.page.status} {self.page.url}")
+        lines += [f"{name}: {value}" for name, value in self.page.headers.items()]
+        return "\n".join([*lines, "", self.excerpt])
+
+
+class Asker:
+    """Asks through the safe fetcher within one budget of time, and notes every exchange."""
+
+    def __init__(self, allowed_hosts: set[str]) -> None:
+        self.allowed_hosts = allowed_hosts
+        self.timeout = TIMEOUT
+        self.ends = time.monotonic() + BUDGET
+        self.exchanges: list[Exchange] = []
+
+    def is_allowed(self, url: str) -> bool:
+        """Whether its host may be asked wherever it is."""
+        parts = urlsplit(url)
+        name = (parts.hostname or "").rstrip(".")
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return not self.allowed_hosts.isdisjoint({name, f"{name}:{port}"})
+
+    def ask(
+        self,
+        what: str,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] = {},
+        body: bytes | None = None,
+    ) -> Exchange:
+        """Never raises: what went wrong is in the exchange."""
+        started = time.monotonic()
+        page, error, is_forbidden = None, "", False
+        left = min(self.timeout, self.ends - started)
+        if left <= 0:
+            error = f"Not asked: {BUDGET:g} seconds were up."
+        else:
+            try:
+                page = fetching.request(
+                    url,
+                    max_bytes=MAX_BYTES,
+                    allowed_hosts=self.allowed_hosts,
+                    timeout=left,
+                    headers={"Accept": "*/*", **headers},
+                    method=method,
+                    body=body,
+                )
+            except FileTooLarge:
+                error = f"The answer has more than {MAX_BYTES // 1024 // 1024} MB."
+            except KnowledgeBaseError as failure:
+                error = failure.message
+                is_forbidden = failure.code in {"address_forbidden", "invalid_address"}
+        exchange = Exchange(
+            what,
+            method,
+            url,
+            headers,
+            time.monotonic() - started,
+            page,
+            error,
+            is_forbidden,
+        )
+        self.exchanges.append(exchange)
+        return exchange
+
+
+def other_cases(url: str) -> Iterator[str]:
+    """Addresses that differ only in the case of their path, the likeliest first."""
+    parts = urlsplit(url)
+    path = PurePosixPath(parts.path)
+    folder, stem, suffix = parts.path[: len(parts.path) - len(path.name)], path.stem, path.suffix
+    names = (
+        stem + suffix.lower(),
+        stem.lower() + suffix.lower(),
+        stem.lower() + suffix,
+        stem.capitalize() + suffix.lower(),
+        stem.upper() + suffix.upper(),
+        stem + suffix.upper(),
+        stem.upper() + suffix.lower(),
+    )
+    seen = {parts.path}
+    for candidate in (*(folder + name for name in names), parts.path.lower()):
+        if candidate not in seen:
+            seen.add(candidate)
+            yield urlunsplit(parts._replace(path=candidate))
