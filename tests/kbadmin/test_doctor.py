@@ -69,7 +69,11 @@ def site(settings: Any) -> Iterator[Site]:
         names = {"logo_url": f"{site.url}/Logo.png", "legal_info_url": f"{site.url}/legal"}
         api = {"type": "openapi", "url": f"{site.url}/openapi.json"}
         site.page("/ai-plugin.json", manifest(api=api, **names), "application/json")
-        site.page("/openapi.json", json.dumps(OPENAPI), "application/json")
+        site.page(
+            "/openapi.json",
+            json.dumps(OPENAPI | {"servers": [{"url": site.url}]}),
+            "application/json",
+        )
         site.page("/logo.png", picture(), "image/png")
         site.page("/legal", "<script>alert(1)</script>")
         yield site
@@ -200,7 +204,7 @@ def test_the_servers_are_asked_and_what_they_said_is_shown(
     assert f"{site.url}/logo.png is a picture" in html
     assert "<img" in html
     assert 'src="data:image/png;base64,' in html
-    assert "OPTIONS https://acme-notes.com/search" in html
+    assert f"OPTIONS {site.url}/search" in html
     # What came back is shown as text.
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
     assert "<script>alert" not in html

@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 
 from plugin.doctor import Consumer, Document
 from plugin.doctor.registry import RULES
-from plugin.doctor.sources import Unavailable, check, fetch_document, is_own
+from plugin.doctor.sources import Unavailable, check, fetch_document
 from retrieval import fetching
 
 
@@ -242,8 +242,9 @@ def test_an_openapi_document_that_cannot_be_had_gives_2(site, settings, good_man
     address, pages = site
     settings.FETCH_ALLOWED_HOSTS = ["127.0.0.1"]
     good_manifest["api"]["url"] = f"{address}/openapi.yaml"
+    good_manifest["logo_url"] = good_manifest["legal_info_url"] = f"{address}/missing"
     pages["/ai-plugin.json"] = json.dumps(good_manifest).encode()
-    code, out, err = run(f"{address}/ai-plugin.json")
+    code, out, err = run(f"{address}/ai-plugin.json", "--consumer", "nextchat")
     assert code == 2
     assert "KB205" in out
     assert "404" in err
@@ -272,7 +273,8 @@ def test_our_own_address_is_allowed_at_our_own_port_only(site, settings):
     settings.PUBLIC_URL = settings.PLUGIN_SERVER_URL = address
     pages["/ai-plugin.json"] = b"{}"
     assert fetch_document(f"{address}/ai-plugin.json").data == b"{}"
-    assert is_own("http://127.0.0.1:1/") == ""
+    with pytest.raises(Unavailable, match="not on the public internet"):
+        fetch_document("http://127.0.0.1:1/")
     pages["/away"] = b"http://127.0.0.1:1/"
     with pytest.raises(Unavailable):
         fetch_document(f"{address}/away")
