@@ -4,13 +4,14 @@ import logging
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from retrieval import fetching
 from retrieval.exceptions import FetchUnreachable, KnowledgeBaseError, UnexpectedFailure
 from retrieval.hashing import bytes_hash
 from retrieval.ingest import Accepted, Outcome, storable, store_original, twins_of
+from retrieval.leases import free_of_others
 from retrieval.models import Collection, Document, Revision
 from retrieval.tasks import notify
 
@@ -69,9 +70,7 @@ def claim(owner: str, limit: int) -> list[Revision]:
     if not waiting.exists():
         return []
     with transaction.atomic():
-        if connection.features.has_select_for_update_skip_locked:
-            waiting = waiting.select_for_update(skip_locked=True, of=("self",))
-        taken = list(waiting[:limit])
+        taken = list(free_of_others(waiting)[:limit])
         Revision.objects.filter(pk__in=[revision.pk for revision in taken]).update(
             state=Revision.State.FETCHING,
             state_at=now,

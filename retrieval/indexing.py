@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
@@ -28,6 +28,7 @@ from retrieval.exceptions import (
 )
 from retrieval.factories import chunker_for, vector_store
 from retrieval.hashing import text_hash
+from retrieval.leases import free_of_others
 from retrieval.models import Attribute, Chunk, Document, EmbeddingModel, Index, Revision
 from retrieval.parsers import is_archive
 from retrieval.reading import parser_limits, read, read_original
@@ -66,13 +67,11 @@ def claim(owner: str) -> list[Revision]:
     with transaction.atomic():
         # A lease that ran out belonged to a worker that died or hung.
         Revision.objects.in_work().filter(lease_until__lt=now).abandon()
-        waiting = (
+        waiting = free_of_others(
             Revision.objects.claimable(now)
             .select_related("document__collection")
             .defer("text", "metadata")
         )
-        if connection.features.has_select_for_update_skip_locked:
-            waiting = waiting.select_for_update(skip_locked=True, of=("self",))
         taken: list[Revision] = []
         size = 0
         for revision in waiting.filter(crashes=0).order_by("pk")[:BATCH_DOCUMENTS]:

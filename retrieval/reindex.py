@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
@@ -22,6 +22,7 @@ from retrieval.embeddings import stored_embeddings
 from retrieval.exceptions import ReindexRefused, VectorCollectionMissing, VerificationFailed
 from retrieval.factories import vector_store
 from retrieval.fusion import distances_to
+from retrieval.leases import free_of_others
 from retrieval.lexical import lexical_index
 from retrieval.models import Chunk, Collection, Document, Index
 from retrieval.models.document import DocumentQuerySet
@@ -94,14 +95,12 @@ def claim(owner: str) -> Index | None:
     now = timezone.now()
     free = Q(lease_until=None) | Q(lease_until__lt=now) | Q(lease_owner=owner)
     with transaction.atomic():
-        waiting = (
+        waiting = free_of_others(
             Index.objects.building()
             .filter(free)
             .select_related("embedding_model", "collection")
             .order_by("pk")
         )
-        if connection.features.has_select_for_update_skip_locked:
-            waiting = waiting.select_for_update(skip_locked=True, of=("self",))
         index = waiting.first()
         if index is not None:
             Index.objects.filter(pk=index.pk).update(

@@ -12,11 +12,12 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from retrieval import embedding_map, quality, sync
 from retrieval.exceptions import KnowledgeBaseError
+from retrieval.leases import free_of_others
 from retrieval.models import Index, IndexReport
 
 logger = logging.getLogger(__name__)
@@ -77,10 +78,7 @@ def cancel(index: Index, kind: str) -> bool:
 def claim(owner: str) -> IndexReport | None:
     """The report that was asked for first and that nobody makes, with a lease."""
     with transaction.atomic():
-        waiting = IndexReport.objects.claimable()
-        if connection.features.has_select_for_update_skip_locked:
-            waiting = waiting.select_for_update(skip_locked=True, of=("self",))
-        report = waiting.first()
+        report = free_of_others(IndexReport.objects.claimable()).first()
         if report is None:
             return None
         report.attempts += 1
