@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from retrieval import reindex
 from retrieval.ingest import accept
 from retrieval.models import Chunk, Collection, Document, Index, Revision, Worker
-from tests.browser import CHROMIUM, FLAGS
+from tests.browser import CHROMIUM, FLAGS, complaints_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -45,12 +45,7 @@ def tab(browser: Browser, live_server: Any, boss: User) -> Iterator[Page]:
     """A logged-in tab; anything in its console, such as a CSP violation, fails the test."""
     context = browser.new_context(locale="en")
     tab = context.new_page()
-    complaints: list[str] = []
-    tab.on(
-        "console",
-        lambda m: complaints.append(m.text) if m.type in {"error", "warning"} else None,
-    )
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    complaints = complaints_of(tab)
     log_in(tab, live_server.url)
     yield tab
     context.close()

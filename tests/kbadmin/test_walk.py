@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from retrieval.embedding import Bundle
+from tests.browser import complaints_of
 from tests.conftest import stop
 from tests.isolation import free_port
 from tests.kbadmin.test_browser import browser
@@ -112,12 +113,7 @@ class Walk:
 def test_a_first_afternoon(product: Installation, browser: Browser, tmp_path: Path) -> None:
     context = browser.new_context(locale="en", viewport={"width": 1440, "height": 900})
     page = context.new_page()
-    complaints: list[str] = []
-    page.on(
-        "console",
-        lambda m: complaints.append(m.text) if m.type in {"error", "warning"} else None,
-    )
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    complaints = complaints_of(page)
     walk = Walk(product, page)
     log_in(walk)
     upload_twelve(walk, tmp_path)

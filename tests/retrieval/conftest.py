@@ -12,7 +12,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from retrieval import chunking, embedding, indexing
 from retrieval.embedding.onnx_runtime import OnnxEmbedder
-from retrieval.models import Chunk, Collection, Revision
+from retrieval.models import Chunk, Collection, EmbeddingModel, Revision
 from retrieval.vector_store import VectorStore
 from tests.isolation import CHROMA_PORT, DATA_DIR, free_port
 
@@ -34,6 +34,15 @@ def loaded_once() -> Iterator[None]:
         patch.setattr(embedding, "load", cache(embedding.load))
         patch.setattr(chunking, "Chunker", cache(chunking.Chunker))
         yield
+
+
+@pytest.fixture
+def shelf(db: None) -> Collection:
+    """A collection without an index, for what needs no more than its row."""
+    model = EmbeddingModel.objects.create(
+        name="none", revision="1", runtime="onnx", dimension=2, max_tokens=8
+    )
+    return Collection.objects.create(slug="docs", title="Docs", embedding_model=model)
 
 
 @pytest.fixture

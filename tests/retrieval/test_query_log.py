@@ -13,7 +13,7 @@ from django.db import OperationalError, connection, connections
 
 from retrieval import query_log
 from retrieval.feedback import Vote, record
-from retrieval.models import Collection, EmbeddingModel, Search
+from retrieval.models import Collection, Search
 from retrieval.query_log import QueryLog
 from retrieval.search import search
 from retrieval.types import SearchRequest
@@ -21,14 +21,6 @@ from retrieval.types import SearchRequest
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def shelf():
-    model = EmbeddingModel.objects.create(
-        name="none", revision="1", runtime="onnx", dimension=2, max_tokens=8
-    )
-    return Collection.objects.create(slug="docs", title="Docs", embedding_model=model)
 
 
 @pytest.fixture

@@ -6,18 +6,10 @@ import pytest
 from django.utils import timezone
 
 from retrieval import usage
-from retrieval.models import Collection, EmbeddingModel, Search, SearchDay
+from retrieval.models import Collection, Search, SearchDay
 from retrieval.worker import WorkerProcess
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def shelf():
-    model = EmbeddingModel.objects.create(
-        name="none", revision="1", runtime="onnx", dimension=2, max_tokens=8
-    )
-    return Collection.objects.create(slug="docs", title="Docs", embedding_model=model)
 
 
 @pytest.fixture
