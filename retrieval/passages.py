@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 from django.db.models import Q
 
@@ -18,6 +19,8 @@ from retrieval.models import Chunk, Index
 from retrieval.prepared import Prepared, padded
 from retrieval.types import MetadataValue
 
+#: Read beside the wanted ones: some candidates are gone, and some say the same.
+SPARE = 4
 #: Characters that are compared at a time to tell whether two passages say the same.
 SHINGLE = 8
 NUMBER = re.compile(r"\d+")
@@ -60,6 +63,8 @@ FOUND = (
     "revision__metadata",
 )
 JSON_COLUMNS = (FOUND.index("heading_path"), FOUND.index("revision__metadata"))
+COLLECTION_ID, DOCUMENT_ID = FOUND.index("document__collection_id"), FOUND.index("document_id")
+Row = tuple[Any, ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -97,15 +102,17 @@ def read_back(
     """The first `limit` passages that are live, of the documents `within`, and not yet said."""
     passages: list[Passage] = []
     said: list[_Said] = []
-    # Nearly always one query: only where much was deleted or disabled a second is needed.
-    step = limit * 2 + 8
+    # Nearly always one query: only where much was deleted, disabled or said already a second
+    # is needed.
+    step = limit + SPARE
     for begin in range(0, len(ranked), step):
         part = ranked[begin : begin + step]
-        chunks = live_chunks([item.chunk_id for item in part], index)
+        rows = live_rows([item.chunk_id for item in part], index)
         for item in part:
-            chunk = chunks.get(item.chunk_id)
-            if chunk is None or (within is not None and chunk.document_id not in within):
+            row = rows.get(item.chunk_id)
+            if row is None or (within is not None and row[DOCUMENT_ID] not in within):
                 continue
+            chunk = found_chunk(row)
             if duplicate_share <= 1:
                 text = _Said(chunk.text)
                 if any(text.nearly_equals(other, duplicate_share) for other in said):
@@ -117,19 +124,19 @@ def read_back(
     return passages
 
 
-def live_chunks(chunk_ids: Sequence[int], index: Index) -> dict[int, FoundChunk]:
-    """Live chunks of an index by primary key, in one query."""
+def live_rows(chunk_ids: Sequence[int], index: Index) -> dict[int, Row]:
+    """Live chunks of an index by primary key, in one query; `found_chunk` reads one of them."""
     if not chunk_ids:
         return {}
-    found = {}
-    for row in _live_chunks.rows([index.chunking, *padded(chunk_ids)]):
-        values = list(row)
-        for place in JSON_COLUMNS:
-            values[place] = json.loads(values[place])
-        chunk = FoundChunk(*values)
-        if chunk.collection_id == index.collection_id:
-            found[chunk.pk] = chunk
-    return found
+    rows = _live_chunks.rows([index.chunking, *padded(chunk_ids)])
+    return {row[0]: row for row in rows if row[COLLECTION_ID] == index.collection_id}
+
+
+def found_chunk(row: Row) -> FoundChunk:
+    values = list(row)
+    for place in JSON_COLUMNS:
+        values[place] = json.loads(values[place])
+    return FoundChunk(*values)
 
 
 # Without an order, and with the collection compared above: else SQLite walks through all
