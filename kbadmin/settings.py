@@ -431,11 +431,7 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {
-    "TITLE": "kbadmin",
-    "DESCRIPTION": "Search a private knowledge base and send feedback on its answers.",
-    "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
-    "SERVERS": [{"url": PLUGIN_SERVER_URL}],
     "PREPROCESSING_HOOKS": ["plugin.openapi.keep_plugin_operations"],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

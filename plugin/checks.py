@@ -5,6 +5,7 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Warning, register
+from django.db import DatabaseError
 
 
 @register()
@@ -12,11 +13,17 @@ def check_own_manifest(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
     """Errors of our own manifest and OpenAPI document; without them kbadmin still runs."""
-    # Not at the top: it loads the views and the validator, which most commands never use.
+    # Not at the top: this loads the views and the validator, which most commands never use.
     from plugin.doctor import Severity
     from plugin.doctor.sources import check_own
+    from plugin.identity import current, default
 
-    report = check_own()
+    try:
+        identity = current()
+    except DatabaseError:
+        # Before the first migration, and while the database is away.
+        identity = default()
+    report = check_own(identity=identity)
     return [
         Warning(
             f"{found.rule} {found.name}: {report.message_of(found)}",

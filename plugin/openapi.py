@@ -1,7 +1,8 @@
 """The OpenAPI document, generated from the views and kept slim: every operation in it becomes
-a tool of a language model, so it names search and feedback and nothing else."""
+a tool of a language model, so each audience is offered what it should call and nothing else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -10,8 +11,28 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.plumbing import build_bearer_security_scheme_object
 
-OPERATIONS = {"/search", "/feedback"}
+from plugin.identity import Identity, current
+
+SEARCH, FEEDBACK = "/search", "/feedback"
+VERSION = "1"
 Endpoint = tuple[str, str, str, Callable[..., Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who reads one variant of the document."""
+
+    paths: tuple[str, ...]  #: what it is offered, in this order
+    server: Callable[[], str]  #: where it calls: absolute, without a slash at the end
+
+
+#: By the name that `document` takes. A variant is a line here; paths are those of plugin.urls.
+AUDIENCES: Mapping[str, Audience] = {
+    "plugin": Audience((SEARCH, FEEDBACK), lambda: settings.PLUGIN_SERVER_URL),
+    # Called from outside, whatever chat servers beside us use.
+    "actions": Audience((SEARCH, FEEDBACK), lambda: settings.PUBLIC_URL),
+    "nextchat": Audience((SEARCH, FEEDBACK), lambda: settings.PLUGIN_SERVER_URL),
+}
 
 
 class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -32,7 +53,8 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
 def keep_plugin_operations(endpoints: list[Endpoint]) -> list[Endpoint]:
     """drf-spectacular hook: only what a chat program should call."""
-    return [endpoint for endpoint in endpoints if endpoint[0] in OPERATIONS]
+    offered = {path for audience in AUDIENCES.values() for path in audience.paths}
+    return [endpoint for endpoint in endpoints if endpoint[0] in offered]
 
 
 def inline_schemas(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -67,9 +89,50 @@ def _inline(node: Any, schemas: dict[str, Any]) -> Any:
     return merged
 
 
+def document(audience: str = "plugin", identity: Identity | None = None) -> dict[str, Any]:
+    """The OpenAPI 3.0.3 document of an audience, described as it is served or with another
+    identity. Parts of it are shared: copy before you change them. Raises KeyError for an
+    audience that there is not.
+    """
+    wanted = AUDIENCES[audience]
+    told = current() if identity is None else identity
+    made = generated(settings.PLUGIN_AUTH)
+    return {
+        **made,
+        "info": {
+            "title": told.name_for_human,
+            "version": VERSION,
+            "description": told.description_for_human,
+        },
+        "servers": [{"url": wanted.server()}],
+        "paths": {
+            path: {
+                method: _described(operation, told.operations)
+                for method, operation in made["paths"][path].items()
+            }
+            for path in wanted.paths
+        },
+    }
+
+
+def default_descriptions() -> dict[str, str]:
+    """operationId → description, as the views have it, of every operation of any audience."""
+    return {
+        operation["operationId"]: operation.get("description", "")
+        for methods in generated(settings.PLUGIN_AUTH)["paths"].values()
+        for operation in methods.values()
+    }
+
+
+def _described(operation: dict[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    text = texts.get(operation["operationId"])
+    return {**operation, "description": text} if text else operation
+
+
 @cache
-def document() -> dict[str, Any]:
-    """The OpenAPI 3.0.3 document; it changes with the code and the settings only."""
+def generated(auth: str) -> dict[str, Any]:
+    """Everything that any audience is offered, made of the views; `auth` is PLUGIN_AUTH, on
+    which it depends, and nothing else changes while a process runs."""
     generator = SchemaGenerator()  # type: ignore[no-untyped-call]
     schema: dict[str, Any] = generator.get_schema(public=True)  # type: ignore[no-untyped-call]
     return schema

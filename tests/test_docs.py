@@ -239,6 +239,7 @@ def test_pictures_are_small_enough_to_load():
     assert [path.name for path in pictures if path.stat().st_size >= LARGEST_PICTURE] == []
 
 
+@pytest.mark.django_db
 def test_logo_is_a_square_png_of_512_pixels(client):
     response = client.get("/logo.png")
     assert response.status_code == 200

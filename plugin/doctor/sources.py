@@ -16,6 +16,7 @@ from plugin.doctor.registry import RULES
 from plugin.doctor.rules.levels import WARNING, callers
 from plugin.doctor.subject import Subject
 from plugin.doctor.types import Consumer, Document, Finding, Report
+from plugin.identity import Identity
 from retrieval import fetching
 from retrieval.exceptions import KnowledgeBaseError
 
@@ -158,16 +159,19 @@ def check_document(
     )
 
 
-def check_own(consumers: Iterable[Consumer] = tuple(Consumer)) -> Report:
-    """Check our own manifest and OpenAPI document, as they are served."""
+def check_own(
+    consumers: Iterable[Consumer] = tuple(Consumer), identity: Identity | None = None
+) -> Report:
+    """Check our own manifest and OpenAPI document, as they are served or as they would be with
+    another identity."""
     # Not at the top: the document is made from the views, which import much.
     from plugin.manifest import manifest
     from plugin.openapi import document
 
     return examine(
-        json.dumps(manifest(), ensure_ascii=False, indent=2),
+        json.dumps(manifest(identity), ensure_ascii=False, indent=2),
         address=f"{settings.PUBLIC_URL}/.well-known/ai-plugin.json",
-        openapi=yaml.safe_dump(document(), sort_keys=False, allow_unicode=True),
+        openapi=yaml.safe_dump(document(identity=identity), sort_keys=False, allow_unicode=True),
         openapi_address=f"{settings.PUBLIC_URL}/openapi.yaml",
         source=OWN,
         consumers=consumers,

@@ -8,8 +8,9 @@ import yaml
 from django.test import Client
 from openapi_spec_validator import validate
 
-from plugin import openapi
 from tests.plugin.conftest import error_of
+
+pytestmark = pytest.mark.django_db
 
 MANIFESTS = ["/.well-known/ai-plugin.json", "/ai-plugin.json"]
 DOCUMENTS = [*MANIFESTS, "/openapi.json", "/openapi.yaml", "/logo.png"]
@@ -18,14 +19,6 @@ DOCUMENTS = [*MANIFESTS, "/openapi.json", "/openapi.yaml", "/logo.png"]
 @pytest.fixture
 def client():
     return Client(raise_request_exception=False)
-
-
-@pytest.fixture
-def fresh_openapi():
-    """The document is made once per process; tests change settings that it depends on."""
-    openapi.document.cache_clear()
-    yield
-    openapi.document.cache_clear()
 
 
 @pytest.fixture
@@ -161,20 +154,18 @@ def test_no_header_is_asked_for_beside_authorization(schema):
     ]
 
 
-def test_a_key_is_part_of_the_document_only_where_one_is_asked(client, settings, fresh_openapi):
+def test_a_key_is_part_of_the_document_only_where_one_is_asked(client, settings):
     settings.PLUGIN_AUTH = "bearer"
     with_key = client.get("/openapi.json").json()
     schemes = with_key["components"]["securitySchemes"]
     assert [scheme["scheme"] for scheme in schemes.values()] == ["bearer"]
     assert with_key["paths"]["/search"]["post"]["security"] == [{name: [] for name in schemes}]
-    openapi.document.cache_clear()
     settings.PLUGIN_AUTH = "none"
     without = client.get("/openapi.json").json()
     validate(without)
     assert "securitySchemes" not in str(without)
 
 
-@pytest.mark.django_db
 def test_real_answers_are_as_the_document_says(schema, pages, call):
     import jsonschema
 

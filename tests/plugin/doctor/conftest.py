@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from plugin import openapi
+from plugin import identity
 from plugin.manifest import manifest
+from plugin.openapi import document
 
 ADDRESS = "https://kb.acme-notes.com"
 
@@ -16,12 +17,11 @@ ADDRESS = "https://kb.acme-notes.com"
 def good_manifest(settings: Any) -> dict[str, Any]:
     settings.PUBLIC_URL = ADDRESS
     settings.CONTACT_EMAIL = "help@acme-notes.com"
-    return copy.deepcopy(manifest())
+    return copy.deepcopy(manifest(identity.default()))
 
 
 @pytest.fixture
 def good_openapi() -> dict[str, Any]:
-    openapi.document.cache_clear()
-    document: dict[str, Any] = json.loads(json.dumps(openapi.document()))
-    document["servers"] = [{"url": ADDRESS}]
-    return document
+    made: dict[str, Any] = json.loads(json.dumps(document(identity=identity.default())))
+    made["servers"] = [{"url": ADDRESS}]
+    return made

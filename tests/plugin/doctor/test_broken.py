@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from plugin.doctor import Document, Severity, examine
-from plugin.manifest import DESCRIPTION_FOR_HUMAN
+from plugin.identity import DESCRIPTION_FOR_HUMAN
 from tests.plugin.doctor.conftest import ADDRESS
 
 Documents = dict[Document, Any]
@@ -318,8 +318,8 @@ FAULTS = [
          both(drop(f"{SEARCH}/operationId"), rename("/paths/~1search", "/search/{lang}"),
               put("/paths/~1search~1{lang}/post/parameters",
                   [parameter(where="path", required=True)]))),
-    spec("KB210", "twice", f"{SEARCH}/operationId",
-         put("/paths/~1search/post/operationId", "submitFeedback")),
+    spec("KB210", "twice", "/paths/~1feedback/post/operationId",
+         put("/paths/~1feedback/post/operationId", "search")),
     spec("KB211", "spaces", f"{SEARCH}/operationId", put(f"{SEARCH}/operationId", "search it")),
     spec("KB212", "long", f"{SEARCH}/operationId", put(f"{SEARCH}/operationId", "s" * 65)),
     spec("KB213", "undescribed", SEARCH,

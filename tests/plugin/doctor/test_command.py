@@ -157,6 +157,7 @@ def test_standard_input_is_read(folder, monkeypatch):
     assert (code, json.loads(out)["findings"]) == (0, [])
 
 
+@pytest.mark.django_db
 def test_our_own_are_checked():
     code, out, _ = run("own", "--format", "json")
     assert code == 0

@@ -1,0 +1,5 @@
+"""What the plugin keeps of its own, one module per noun."""
+
+from plugin.models.identity import PluginIdentity
+
+__all__ = ["PluginIdentity"]
