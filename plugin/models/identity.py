@@ -1,5 +1,3 @@
-from typing import Any
-
 from django.core.validators import MaxLengthValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -48,7 +46,3 @@ class PluginIdentity(models.Model):
 
     def __str__(self) -> str:
         return str(self._meta.verbose_name)
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        self.id = self.ONLY
-        super().save(*args, **kwargs)
