@@ -21,7 +21,7 @@ else:
 
 #: What programs call with a key of their own, many times a second: no session, no cookie, no
 #: language and no page belong to it, and a twentieth of a search went there.
-PROGRAMS = frozenset({"/search", "/feedback"})
+PROGRAMS = frozenset({"/search", "/feedback", "/f"})
 #: Set by static/kbadmin/shell.js to the name of the browser's time zone.
 TIMEZONE_COOKIE = "kbadmin_timezone"
 

@@ -239,6 +239,9 @@ if API_KEY and len(API_KEY) < 16:
     raise ImproperlyConfigured("KBADMIN_API_KEY: give at least 16 characters")
 CONTACT_EMAIL: str = read("str", "KBADMIN_CONTACT_EMAIL", "admin@localhost.localdomain")
 
+#: Days for which the links in an answer lead to its sources and take votes on it.
+LINK_DAYS: int = read("int", "KBADMIN_LINK_DAYS", 30, validate=Range(1, 3650))
+
 # --- Hosts, cookies, origins ----------------------------------------------------------
 
 
@@ -280,7 +283,7 @@ if CORS_ALLOW_ALL_ORIGINS:
 # Only what chat programs call is open to other origins, never the admin.
 CORS_URLS_REGEX = (
     r"^/(search|feedback|openapi\.(json|yaml)|\.well-known/ai-plugin\.json|ai-plugin\.json"
-    r"|logo\.png|legal|healthz|readyz)$"
+    r"|logo\.png|legal|healthz|readyz|f)$"
 )
 CORS_PREFLIGHT_MAX_AGE = 600
 

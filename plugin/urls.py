@@ -1,13 +1,15 @@
 """What programs call. No path ends in a slash and none redirects: a redirect loses the body."""
 
+from typing import Any
+
 from csp.constants import NONE, SELF
 from csp.decorators import csp_replace
 from django.urls import path
 
-from plugin import documents, health, views
+from plugin import documents, health, sources, views, voting
 
 # Pages for the public and for machines need no script at all.
-strict = csp_replace({"default-src": [SELF], "script-src": [NONE], "style-src": [SELF]})
+strict: Any = csp_replace({"default-src": [SELF], "script-src": [NONE], "style-src": [SELF]})
 
 urlpatterns = [
     path("search", views.SearchView.as_view(), name="search"),
@@ -18,6 +20,9 @@ urlpatterns = [
     path("openapi.yaml", strict(documents.openapi_yaml), name="openapi-yaml"),
     path("logo.png", strict(documents.logo), name="logo"),
     path("legal", strict(documents.legal), name="legal"),
+    path("f", voting.VoteView.as_view(), name="vote-by-script"),
+    path("f/<token>", strict(voting.vote_page), name="vote"),
+    path("source/<token>", strict(sources.source_page), name="source"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
 ]

@@ -74,6 +74,25 @@ class SearchNotFound(KnowledgeBaseError):
     status = 404
 
 
+class PassageGone(KnowledgeBaseError):
+    """A passage that was changed, hidden or deleted since it was answered with."""
+
+    code = "passage_gone"
+    status = 410
+
+
+class LinkInvalid(KnowledgeBaseError):
+    """A signed link that was cut off or made up."""
+
+    code = "link_invalid"
+    status = 404
+
+
+class LinkExpired(KnowledgeBaseError):
+    code = "link_expired"
+    status = 410
+
+
 class SourceError(KnowledgeBaseError):
     """What was given to ingest cannot be used as a whole: nothing was changed."""
 

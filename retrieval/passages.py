@@ -80,15 +80,19 @@ class Passage:
 
     @property
     def text(self) -> str:
-        """The parts as one text; what two of them share is said once."""
-        text = self.parts[0].text
-        for before, part in pairwise(self.parts):
-            if part.start <= before.end:
-                text += part.text[before.end - part.start :]
-            else:
-                # Between them stood headings, or blank lines.
-                text += f"\n\n{part.text}"
-        return text
+        return join(self.parts)
+
+
+def join(parts: Sequence[Part]) -> str:
+    """Chunks in the order of their document as one text; what two of them share is said once."""
+    text = parts[0].text
+    for before, part in pairwise(parts):
+        if part.start <= before.end:
+            text += part.text[before.end - part.start :]
+        else:
+            # Between them stood headings, or blank lines.
+            text += f"\n\n{part.text}"
+    return text
 
 
 def read_back(

@@ -50,7 +50,7 @@ def test_a_page_for_people_keeps_its_html(client):
     assert response["Content-Type"].startswith("text/html")
 
 
-@pytest.mark.parametrize("path", ["/search", "/feedback", "/openapi.json", "/openapi.yaml"])
+@pytest.mark.parametrize("path", ["/search", "/feedback", "/f", "/openapi.json", "/openapi.yaml"])
 def test_a_browser_of_nextchat_may_call(client, path):
     response = preflight(client, path)
     assert response.status_code == 200
