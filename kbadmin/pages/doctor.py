@@ -224,7 +224,7 @@ def groups(report: Report) -> Iterator[Group]:
         for one in found[:FINDINGS_SHOWN]:
             whom = concerns(one)
             item = items.setdefault((one.rule, one.fix, whom), Item(one, whom, []))
-            item.places.append(Place(one.message, str(DOCUMENTS[one.document]), one))
+            item.places.append(Place(one.message.translated, str(DOCUMENTS[one.document]), one))
         if found:
             hidden = max(len(found) - FINDINGS_SHOWN, 0)
             yield Group(severity.label, str(title), len(found), list(items.values()), hidden)
@@ -232,7 +232,8 @@ def groups(report: Report) -> Iterator[Group]:
 
 def concerns(found: Finding) -> str:
     """Whom a finding concerns as badly as it is counted."""
-    return pgettext("between the parts of a list", ", ").join(found.affected(found.severity))
+    names = [name.translated for name in found.affected(found.severity)]
+    return pgettext("between the parts of a list", ", ").join(names)
 
 
 def matrix(report: Report) -> Iterator[Row]:
@@ -251,11 +252,11 @@ def matrix(report: Report) -> Iterator[Row]:
         if warnings:
             counted.append(ngettext("%(n)d warning", "%(n)d warnings", warnings) % {"n": warnings})
         yield Row(
-            name=consumer.label,
+            name=consumer.label.translated,
             verdict=verdict,
             label=str(VERDICTS[verdict]),
             counts=pgettext("between the parts of a list", ", ").join(counted),
-            reason=worst[1] if worst and worst[0] is not Severity.ADVICE else "",
+            reason=worst[1].translated if worst and worst[0] is not Severity.ADVICE else "",
         )
 
 
@@ -359,7 +360,10 @@ def page(request: HttpRequest) -> HttpResponse:
             try:
                 context |= shown(run(form))
             except Unavailable as error:
-                context["problem"], status = str(error), HTTPStatus.UNPROCESSABLE_ENTITY
+                context["problem"], status = (
+                    error.message.translated,
+                    HTTPStatus.UNPROCESSABLE_ENTITY,
+                )
     context["form"] = form or DoctorForm(
         initial={"kind": "url", "live": True, "address": request.GET.get("address", "")}
     )

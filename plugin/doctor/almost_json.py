@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plugin.doctor.types import Replacement
+from retrieval.sentences import Sentence
+from retrieval.sentences import Sentence as _
 
 #: Levels of nesting; documents for models have a dozen.
 MAX_DEPTH = 100
@@ -78,7 +80,7 @@ class Fault:
 
     rule: str
     offset: int
-    message: str
+    message: Sentence
     edit: Replacement | None = None
     pointer: str = ""
 
@@ -117,10 +119,12 @@ class _Reader:
         self.at = 0
         self.parsed = Parsed()
 
-    def fault(self, rule: str, offset: int, message: str, edit: Replacement | None = None) -> None:
+    def fault(
+        self, rule: str, offset: int, message: Sentence, edit: Replacement | None = None
+    ) -> None:
         self.parsed.faults.append(Fault(rule, offset, message, edit))
 
-    def stop(self, message: str, offset: int | None = None) -> "_Stop":
+    def stop(self, message: Sentence, offset: int | None = None) -> "_Stop":
         self.fault("KB102", self.at if offset is None else offset, message)
         return _Stop()
 
@@ -141,7 +145,7 @@ class _Reader:
             self.fault(
                 "KB116",
                 self.at,
-                f"The document is over, but more text follows: {shown(rest)}",
+                _("The document is over, but more text follows: %(text)s", text=shown(rest)),
                 Replacement(self.at, len(self.text), ""),
             )
 
@@ -155,7 +159,7 @@ class _Reader:
             self.fault(
                 "KB116",
                 found.start(1),
-                f"Text stands before the document: {shown(found[0].strip())}",
+                _("Text stands before the document: %(text)s", text=shown(found[0].strip())),
                 Replacement(0, found.end(), ""),
             )
             self.at = found.end()
@@ -168,7 +172,10 @@ class _Reader:
                 self.fault(
                     "KB109",
                     self.at,
-                    f"An invisible character (U+{ord(odd[0][0]):04X}) stands between values.",
+                    _(
+                        "An invisible character (U+%(code)s) stands between values.",
+                        code=f"{ord(odd[0][0]):04X}",
+                    ),
                     Replacement(self.at, odd.end(), " "),
                 )
                 self.at = odd.end()
@@ -176,7 +183,7 @@ class _Reader:
                 self.fault(
                     "KB104",
                     self.at,
-                    f"JSON knows no comments: {shown(comment[0])}",
+                    _("JSON knows no comments: %(text)s", text=shown(comment[0])),
                     Replacement(self.at, comment.end(), ""),
                 )
                 self.at = comment.end()
@@ -187,7 +194,9 @@ class _Reader:
         start = self.at
         char = self.peek()
         if depth > MAX_DEPTH:
-            raise self.stop(f"The document is nested deeper than {MAX_DEPTH} levels.")
+            raise self.stop(
+                _("The document is nested deeper than %(most)s levels.", most=MAX_DEPTH)
+            )
         if char == "{":
             value: Any = self.object(pointer, depth)
         elif char == "[":
@@ -195,7 +204,7 @@ class _Reader:
         elif char and char in CLOSING:
             value = self.string()
         elif not char:
-            raise self.stop("The text ends where a value should stand.")
+            raise self.stop(_("The text ends where a value should stand."))
         else:
             value = self.scalar()
         self.parsed.spans[pointer] = Span(start, self.at, key)
@@ -212,12 +221,17 @@ class _Reader:
             self.colon()
             self.space()
             if self.peek() in {",", "}"}:
-                raise self.stop(f"{shown(json.dumps(key, ensure_ascii=False))} has no value.")
+                raise self.stop(
+                    _("%(name)s has no value.", name=shown(json.dumps(key, ensure_ascii=False)))
+                )
             if key in found:
                 self.fault(
                     "KB110",
                     place,
-                    f"{shown(json.dumps(key, ensure_ascii=False))} stands twice; the last counts.",
+                    _(
+                        "%(name)s stands twice; the last counts.",
+                        name=shown(json.dumps(key, ensure_ascii=False)),
+                    ),
                 )
             found[key] = self.value(f"{pointer}/{escaped(key)}", depth + 1, place)
         return found
@@ -240,7 +254,7 @@ class _Reader:
                 self.fault(
                     "KB103",
                     self.at,
-                    "A comma too many.",
+                    _("A comma too many."),
                     Replacement(self.at, self.at + 1, ""),
                 )
             else:
@@ -253,7 +267,7 @@ class _Reader:
                 self.fault(
                     "KB103",
                     comma,
-                    f"A comma stands before the closing {closing}.",
+                    _("A comma stands before the closing %(closing)s.", closing=closing),
                     Replacement(comma, comma + 1, ""),
                 )
             self.at += 1
@@ -265,20 +279,30 @@ class _Reader:
             self.fault(
                 "KB114",
                 opened,
-                f"This {bracket} is never closed: the text ends before its {closing}.",
+                _(
+                    "This %(bracket)s is never closed: the text ends before its %(closing)s.",
+                    bracket=bracket,
+                    closing=closing,
+                ),
                 Replacement(start, start + 1 if comma >= 0 else start, closing),
             )
             return False
         if char in "]}":
             raise self.stop(
-                f"A {char} stands where the {self.text[opened]} of line "
-                f"{self.line_of(opened)} waits for its {closing}."
+                _(
+                    "A %(found)s stands where the %(opening)s of line %(line)s waits for its "
+                    "%(closing)s.",
+                    found=char,
+                    opening=self.text[opened],
+                    line=self.line_of(opened),
+                    closing=closing,
+                )
             )
         if is_later and comma < 0:
             self.fault(
                 "KB108",
                 ended,
-                "A comma is missing between two entries.",
+                _("A comma is missing between two entries."),
                 Replacement(ended, ended, ","),
             )
         return True
@@ -289,11 +313,13 @@ class _Reader:
             return self.string()
         word = WORD.match(self.text, self.at) or re.compile(r"\d+").match(self.text, self.at)
         if not word:
-            raise self.stop(f"A name in quotes should stand here, not {shown(char)}.")
+            raise self.stop(
+                _("A name in quotes should stand here, not %(text)s.", text=shown(char))
+            )
         self.fault(
             "KB107",
             self.at,
-            f"The name {shown(word[0])} has no quotes.",
+            _("The name %(text)s has no quotes.", text=shown(word[0])),
             Replacement(self.at, word.end(), json.dumps(word[0])),
         )
         self.at = word.end()
@@ -305,12 +331,14 @@ class _Reader:
             return
         other = re.compile(r"=>|=|：").match(self.text, self.at)
         if not other and not re.compile(r"[\"'{\[\w-]").match(self.text, self.at):
-            raise self.stop("A colon should stand between a name and its value.")
+            raise self.stop(_("A colon should stand between a name and its value."))
         end = other.end() if other else self.at
         self.fault(
             "KB115",
             self.at,
-            f"A colon should stand here, not {other[0]}." if other else "A colon is missing.",
+            _("A colon should stand here, not %(text)s.", text=other[0])
+            if other
+            else _("A colon is missing."),
             Replacement(self.at, end, ":"),
         )
         self.at = end
@@ -333,7 +361,7 @@ class _Reader:
             self.fault(
                 "KB111",
                 start,
-                f"JSON does not write a number as {shown(odd[0])}.",
+                _("JSON does not write a number as %(text)s.", text=shown(odd[0])),
                 Replacement(start, odd.end(), json.dumps(value)),
             )
             return value
@@ -349,12 +377,18 @@ class _Reader:
                 self.fault(
                     "KB111",
                     start,
-                    f"JSON does not know {text}; it writes {json.dumps(value)}.",
+                    _(
+                        "JSON does not know %(text)s; it writes %(right)s.",
+                        text=text,
+                        right=json.dumps(value),
+                    ),
                     Replacement(start, self.at, json.dumps(value)),
                 )
                 return value
         if not text or not re.match(r"[\w$@<]", text):
-            raise self.stop(f"A value should stand here, not {shown(self.text[start:])}.")
+            raise self.stop(
+                _("A value should stand here, not %(text)s.", text=shown(self.text[start:]))
+            )
         # A bare word goes on to the end of its line, colons of addresses included.
         found = re.compile(r"[^,\]}\r\n\"]+").match(self.text, start)
         text = (found[0] if found else text).rstrip()
@@ -362,7 +396,7 @@ class _Reader:
         self.fault(
             "KB107",
             start,
-            f"The text {shown(text)} has no quotes.",
+            _("The text %(text)s has no quotes.", text=shown(text)),
             Replacement(start, self.at, json.dumps(text, ensure_ascii=False)),
         )
         return text
@@ -376,7 +410,7 @@ class _Reader:
         while True:
             if at >= len(self.text):
                 self.at = start
-                raise self.stop("This text is never closed: its second quote is missing.", start)
+                raise self.stop(_("This text is never closed: its second quote is missing."), start)
             char = self.text[at]
             if char in closing:
                 break
@@ -390,9 +424,12 @@ class _Reader:
                 self.fault(
                     "KB109",
                     at,
-                    "A line break stands inside a text."
+                    _("A line break stands inside a text.")
                     if char in "\r\n"
-                    else f"A control character (U+{ord(char):04X}) stands inside a text.",
+                    else _(
+                        "A control character (U+%(code)s) stands inside a text.",
+                        code=f"{ord(char):04X}",
+                    ),
                     Replacement(at, at + 1, escape) if quote == '"' else None,
                 )
             pieces.append(char)
@@ -401,11 +438,15 @@ class _Reader:
         value = "".join(pieces)
         if quote != '"':
             rule = "KB106" if quote in "'`" else "KB112"
-            kind = "single quotes" if quote == "'" else f"quotes like {quote}"
+            kind = _("single quotes") if quote == "'" else _("quotes like %(quote)s", quote=quote)
             self.fault(
                 rule,
                 start,
-                f"JSON wants double quotes, not {kind}: {shown(self.text[start : self.at])}",
+                _(
+                    "JSON wants double quotes, not %(kind)s: %(text)s",
+                    kind=kind,
+                    text=shown(self.text[start : self.at]),
+                ),
                 Replacement(start, self.at, json.dumps(value, ensure_ascii=False)),
             )
         return value
@@ -418,7 +459,7 @@ class _Reader:
         self.fault(
             "KB113",
             start,
-            f"The closing quote is missing: {shown(self.text[start:newline])}",
+            _("The closing quote is missing: %(text)s", text=shown(self.text[start:newline])),
             Replacement(end, end, quote),
         )
         self.at = end
@@ -448,7 +489,7 @@ class _Reader:
         self.fault(
             "KB117",
             at,
-            f"JSON knows no escape \\{char or ''}.",
+            _("JSON knows no escape \\%(character)s.", character=char or ""),
             Replacement(at, at + 1 + len(char), instead) if char.isprintable() else None,
         )
         pieces.append(char if char == "'" else "\\" + char)

@@ -11,7 +11,17 @@ from plugin.doctor.registry import RULES, Levels
 from plugin.doctor.rules.levels import ERROR, LANGCHAIN, NEXTCHAT, WARNING, everybody
 from plugin.doctor.subject import Subject, is_absolute
 from plugin.doctor.tools import ImportFails, nextchat_tools
-from plugin.doctor.types import Consumer, Document, Finding, Report, Severity, Tool
+from plugin.doctor.types import (
+    NOTHING_SAID,
+    Consumer,
+    Document,
+    Finding,
+    Report,
+    Severity,
+    Tool,
+)
+from retrieval.sentences import Sentence
+from retrieval.sentences import Sentence as _
 
 #: Findings of one rule: a document that is generated repeats its faults.
 MAX_FINDINGS = 100
@@ -27,7 +37,7 @@ def examine(
     expect: Document | None = None,
     consumers: Iterable[Consumer] = tuple(Consumer),
     more: Iterable[Finding] = (),
-    unavailable: str = "",
+    unavailable: Sentence = NOTHING_SAID,
 ) -> Report:
     """Check a manifest, an OpenAPI document, or one that is both; never raises for its content.
 
@@ -120,16 +130,20 @@ def findings(subject: Subject, is_unavailable: bool = False) -> Iterator[Finding
         if isinstance(subject.manifest.value, dict):
             judged.add(Document.MANIFEST)
         else:
-            yield RULES["KB126"].finding(subject, "", "The document is no JSON object.")
+            yield RULES["KB126"].finding(subject, "", _("The document is no JSON object."))
     if subject.openapi is not None and subject.openapi.is_readable:
         if Document.OPENAPI in subject.openapi.kinds():
             judged.add(Document.OPENAPI)
         else:
             is_manifest = Document.MANIFEST in subject.openapi.kinds()
-            what = "This is a plugin manifest" if is_manifest else "This is no OpenAPI document"
-            yield RULES["KB202"].finding(subject, "", f"{what}: openapi and paths are missing.")
+            said = (
+                _("This is a plugin manifest: openapi and paths are missing.")
+                if is_manifest
+                else _("This is no OpenAPI document: openapi and paths are missing.")
+            )
+            yield RULES["KB202"].finding(subject, "", said)
     if subject.openapi is None and not is_unavailable:
-        yield RULES["KB205"].finding(subject, "", "Only the manifest was looked at.")
+        yield RULES["KB205"].finding(subject, "", _("Only the manifest was looked at."))
     is_swagger = "swagger" in subject.spec and "openapi" not in subject.spec
     for rule in RULES.values():
         if rule.check is None or rule.document not in judged:
@@ -155,11 +169,13 @@ def text_findings(subject: Subject, document: Document, reading: Reading) -> Ite
         first.setdefault(fault.rule, []).append(number)
     for rule_id, numbers in first.items():
         faults = [reading.faults[number] for number in numbers]
-        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        said = faults[0].message
+        if len(faults) > 1:
+            said = _("%(message)s (and %(number)s more)", message=said, number=len(faults) - 1)
         yield RULES[rule_id].finding(
             subject,
             faults[0].pointer,
-            faults[0].message + more,
+            said,
             levels=text_levels(rule_id, document, reading),
             document=document,
             offset=faults[0].offset,

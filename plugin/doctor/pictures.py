@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from retrieval.sentences import Sentence
+from retrieval.sentences import Sentence as _
+
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "ICO")
 MAX_PIXELS = 16 * 1024 * 1024
 SHOWN = 96
@@ -24,6 +27,10 @@ class Picture:
 class Undecodable(Exception):
     """The message says why."""
 
+    def __init__(self, message: Sentence) -> None:
+        super().__init__(message)
+        self.message = message
+
 
 def decode(data: bytes) -> Picture:
     """Raises Undecodable."""
@@ -31,14 +38,20 @@ def decode(data: bytes) -> Picture:
     if start.startswith((b"<svg", b"<?xml")) and b"<svg" in start:
         return Picture("SVG", SVG, 0, 0, None)
     if start.startswith((b"<!doctype", b"<html", b"<head", b"<body")):
-        raise Undecodable("It answers with a page of the web.")
+        raise Undecodable(_("It answers with a page of the web."))
     if not data:
-        raise Undecodable("It answers with nothing.")
+        raise Undecodable(_("It answers with nothing."))
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
-                raise Undecodable(f"It has {width:,} × {height:,} pixels, which nobody decodes.")
+                raise Undecodable(
+                    _(
+                        "It has %(width)s × %(height)s pixels, which nobody decodes.",
+                        width=f"{width:,}",
+                        height=f"{height:,}",
+                    )
+                )
             image.load()
             small = image.convert("RGBA")
             small.thumbnail((SHOWN, SHOWN))
@@ -58,4 +71,4 @@ def decode(data: bytes) -> Picture:
         struct.error,
         Image.DecompressionBombError,
     ) as error:
-        raise Undecodable("It is no picture that can be decoded.") from error
+        raise Undecodable(_("It is no picture that can be decoded.")) from error

@@ -17,6 +17,8 @@ import yaml
 from plugin.doctor import almost_json
 from plugin.doctor.almost_json import Fault, Span, escaped, shown
 from plugin.doctor.types import Document, Replacement
+from retrieval.sentences import Sentence
+from retrieval.sentences import Sentence as _
 
 #: Bytes of a document; the largest published one has 70,000.
 MAX_BYTES = 2 * 1024 * 1024
@@ -99,7 +101,9 @@ def decode(data: bytes | str) -> tuple[str, list[Fault]]:
     faults: list[Fault] = []
     if isinstance(data, bytes):
         if len(data) > MAX_BYTES:
-            fault = Fault("KB119", 0, f"The document has {len(data):,} bytes.")
+            fault = Fault(
+                "KB119", 0, _("The document has %(length)s bytes.", length=f"{len(data):,}")
+            )
             return "", [fault]
         encoding = "utf-8"
         if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -112,17 +116,31 @@ def decode(data: bytes | str) -> tuple[str, list[Fault]]:
             text = data.decode("latin-1")
             place = len(data[: error.start].decode("utf-8", "replace"))
             faults.append(
-                Fault("KB118", place, f"Byte {error.start:,} is not UTF-8 ({error.reason}).")
+                Fault(
+                    "KB118",
+                    place,
+                    _(
+                        "Byte %(place)s is not UTF-8 (%(reason)s).",
+                        place=f"{error.start:,}",
+                        reason=error.reason,
+                    ),
+                )
             )
         if encoding != "utf-8":
-            faults.append(Fault("KB118", 0, "The document is UTF-16, not UTF-8."))
+            faults.append(Fault("KB118", 0, _("The document is UTF-16, not UTF-8.")))
     else:
         text = data
         if len(text) > MAX_BYTES:
-            return "", [Fault("KB119", 0, f"The document has {len(text):,} characters.")]
+            return "", [
+                Fault(
+                    "KB119",
+                    0,
+                    _("The document has %(length)s characters.", length=f"{len(text):,}"),
+                )
+            ]
     if text.startswith("\ufeff"):
         faults.append(
-            Fault("KB105", 0, "A byte order mark (U+FEFF) stands before the first character.")
+            Fault("KB105", 0, _("A byte order mark (U+FEFF) stands before the first character."))
         )
         text = text[1:]
     return text, faults
@@ -133,9 +151,9 @@ def _read(text: str, faults: list[Fault], expect: Document) -> Reading:
     if any(fault.rule == "KB119" for fault in faults):
         return Reading(text, faults=tuple(faults))
     if not start:
-        return Reading(text, faults=(*faults, Fault("KB120", 0, "There is no text in it.")))
+        return Reading(text, faults=(*faults, Fault("KB120", 0, _("There is no text in it."))))
     if re.match(r"<(?:!doctype|html|head|body|\?xml|script|!--)", start, re.IGNORECASE):
-        fault = Fault("KB121", 0, f"This is a page of the web: {shown(start)}")
+        fault = Fault("KB121", 0, _("This is a page of the web: %(text)s", text=shown(start)))
         return Reading(text, faults=(*faults, fault))
     if looks_like_json(start):
         return _read_json(text, faults, expect)
@@ -191,6 +209,28 @@ _Yaml12.add_implicit_resolver(
 )
 
 
+#: What PyYAML and libyaml say most often.
+PROBLEMS = {
+    "found a tab for indentation": _("a line is indented with a tab, which YAML forbids"),
+    "mapping values are not allowed here": _("a colon stands where no name can stand"),
+    "mapping values are not allowed in this context": _("a colon stands where no name can stand"),
+    "could not find expected ':'": _("a colon is missing after a name"),
+    "did not find expected key": _("a name should stand here; perhaps the indentation is wrong"),
+    "expected <block end>, but found '<block mapping start>'": _("the indentation is wrong"),
+    "did not find expected '-' indicator": _("the next entry of a list should begin here"),
+    "did not find expected node content": _("a value should stand here"),
+    "did not find expected ',' or '}'": _("a comma or a closing brace is missing"),
+    "did not find expected ',' or ']'": _("a comma or a closing bracket is missing"),
+    "found unexpected end of stream": _("the text ends within a quoted text or a bracket"),
+    "found undefined alias": _("an alias names nothing in the document"),
+    "found character that cannot start any token": _("a character that no value can begin with"),
+    "found unknown escape character": _("a backslash stands before a character that needs none"),
+    "expected a single document in the stream": _("more than one document is in the text"),
+    "but found another document": _("more than one document is in the text"),
+    "control characters are not allowed": _("a control character stands in the text"),
+}
+
+
 def _read_yaml(text: str, faults: list[Fault], expect: Document) -> Reading:
     found = list(faults)
     spans: dict[str, Span] = {}
@@ -204,19 +244,28 @@ def _read_yaml(text: str, faults: list[Fault], expect: Document) -> Reading:
         finally:
             loader.dispose()
     except _TooMuch as error:
-        found.append(Fault("KB123", 0, str(error)))
+        found.append(Fault("KB123", 0, error.message))
         return Reading(text, None, spans, tuple(found), "yaml")
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        problem = getattr(error, "problem", None) or str(error)
+        problem = str(getattr(error, "problem", None) or error)
         offset = _offset(text, mark) if mark is not None else 0
         if "\t" in text[max(text.rfind("\n", 0, offset), 0) : offset + 1] and "token" in problem:
-            problem = "a line is indented with a tab, which YAML forbids"
-        found.append(Fault("KB123", offset, f"This cannot be read as YAML: {problem}."))
+            problem = "found a tab for indentation"
+        said = _(
+            "This cannot be read as YAML: %(problem)s.", problem=PROBLEMS.get(problem, problem)
+        )
+        found.append(Fault("KB123", offset, said))
         return Reading(text, None, spans, tuple(found), "yaml")
     except ValueError as error:
         # Characters that YAML does not allow at all, or a number that is none.
-        found.append(Fault("KB123", 0, f"This cannot be read as YAML: {shown(str(error), 200)}"))
+        found.append(
+            Fault(
+                "KB123",
+                0,
+                _("This cannot be read as YAML: %(problem)s", problem=shown(str(error), 200)),
+            )
+        )
         return Reading(text, None, spans, tuple(found), "yaml")
     if expect is Document.MANIFEST and isinstance(value, dict):
         mended = json.dumps(value, ensure_ascii=False, indent=2)
@@ -224,7 +273,7 @@ def _read_yaml(text: str, faults: list[Fault], expect: Document) -> Reading:
             Fault(
                 "KB124",
                 0,
-                "The manifest is written in YAML.",
+                _("The manifest is written in YAML."),
                 Replacement(0, len(text), mended + "\n"),
             )
         )
@@ -232,7 +281,9 @@ def _read_yaml(text: str, faults: list[Fault], expect: Document) -> Reading:
 
 
 class _TooMuch(Exception):
-    pass
+    def __init__(self, message: Sentence) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 def _offset(text: str, mark: Any) -> int:
@@ -249,7 +300,9 @@ def _check_depth(text: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > almost_json.MAX_DEPTH:
-                raise _TooMuch(f"It is nested deeper than {almost_json.MAX_DEPTH} levels.")
+                raise _TooMuch(
+                    _("It is nested deeper than %(most)s levels.", most=almost_json.MAX_DEPTH)
+                )
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
@@ -266,10 +319,18 @@ class _Builder:
     def value(self, node: Any, pointer: str, depth: int, key: int | None = None) -> Any:
         self.count += 1
         if self.count > MAX_VALUES:
-            raise _TooMuch(f"It has more than {MAX_VALUES:,} values once its aliases are followed.")
+            raise _TooMuch(
+                _(
+                    "It has more than %(most)s values once its aliases are followed.",
+                    most=f"{MAX_VALUES:,}",
+                )
+            )
         if depth > almost_json.MAX_DEPTH:
             raise _TooMuch(
-                f"It is nested deeper than {almost_json.MAX_DEPTH} levels, or within itself."
+                _(
+                    "It is nested deeper than %(most)s levels, or within itself.",
+                    most=almost_json.MAX_DEPTH,
+                )
             )
         start, end = node.start_mark.index, node.end_mark.index
         self.spans[pointer] = Span(start, end, start if key is None else key)
@@ -284,12 +345,12 @@ class _Builder:
 
     def mapping(self, node: Any, pointer: str, depth: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        own = {id(key) for key, _ in node.value}
+        own = {id(key) for key, _value in node.value}
         self.loader.flatten_mapping(node)
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 self.faults.append(
-                    Fault("KB123", key_node.start_mark.index, "A name is a list or a mapping.")
+                    Fault("KB123", key_node.start_mark.index, _("A name is a list or a mapping."))
                 )
                 continue
             key = str(key_node.value)
@@ -298,7 +359,10 @@ class _Builder:
                     Fault(
                         "KB125",
                         key_node.start_mark.index,
-                        f"{shown(json.dumps(key, ensure_ascii=False))} stands twice.",
+                        _(
+                            "%(name)s stands twice.",
+                            name=shown(json.dumps(key, ensure_ascii=False)),
+                        ),
                     )
                 )
             found[key] = self.value(

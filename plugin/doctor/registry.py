@@ -1,7 +1,8 @@
-"""Rules are functions: `@rule(id, name, document, levels)` over one that yields what it found.
+"""Rules are functions: `@rule(…)` over one that yields what it found.
 
-The docstring is the rule's documentation: what it looks for, then a paragraph that begins with
-`Why:` and one that begins with `Fix:`. docs/doctor-rules.md is made of them.
+What a rule says of itself, in `what`, `why` and `fix`, is its documentation: docs/doctor-rules.md
+is made of it. All that is said is a `Sentence`, English to programs and in people's own language
+on the page.
 """
 
 import inspect
@@ -13,6 +14,7 @@ from typing import Any
 
 from plugin.doctor.subject import Subject
 from plugin.doctor.types import Consumer, Document, Finding, Replacement, Severity
+from retrieval.sentences import Sentence
 
 Levels = Mapping[Consumer, Severity]
 #: No value to put in its place.
@@ -24,9 +26,9 @@ class Found:
     """What a rule yields: a place, a sentence, and what differs from the rule's own words."""
 
     pointer: str
-    message: str
+    message: Sentence
     levels: Levels | None = None
-    fix: str = ""
+    fix: Sentence | None = None
     value: Any = NOTHING  #: what can safely stand there instead
     document: Document | None = None
 
@@ -40,9 +42,9 @@ class Rule:
     name: str
     document: Document
     levels: Levels  #: how bad it usually is, for whom
-    what: str
-    why: str
-    fix: str
+    what: Sentence
+    why: Sentence
+    fix: Sentence
     check: Check | None = None  #: None where something else finds it: the reader, or a probe
 
     def finding(
@@ -52,7 +54,7 @@ class Rule:
         message: str,
         *,
         levels: Levels | None = None,
-        fix: str = "",
+        fix: str | None = None,
         value: Any = NOTHING,
         document: Document | None = None,
         offset: int | None = None,
@@ -75,9 +77,9 @@ class Rule:
             pointer=pointer,
             line=line,
             column=column,
-            message=message,
+            message=Sentence.of(message),
             why=self.why,
-            fix=fix or self.fix,
+            fix=Sentence.of(fix or self.fix),
             consumers=dict(levels if levels is not None else self.levels),
             edits=edits,
         )
@@ -86,28 +88,47 @@ class Rule:
 RULES: dict[str, Rule] = {}
 
 
-def rule(id: str, name: str, document: Document, levels: Levels) -> Callable[[Check], Check]:
-    """Register a function as a rule."""
+def rule(
+    id: str,
+    name: str,
+    document: Document,
+    levels: Levels,
+    *,
+    what: Sentence,
+    why: Sentence,
+    fix: Sentence,
+) -> Callable[[Check], Check]:
+    """Register a function as a rule: what it finds, why that matters, how to mend it."""
 
     def register(check: Check) -> Check:
-        _add(id, name, document, levels, inspect.getdoc(check) or "", check)
+        _add(Rule(id, name, document, levels, what, why, fix, check))
         return check
 
     return register
 
 
-def describe(id: str, name: str, document: Document, levels: Levels, text: str) -> Rule:
-    """Register a rule that is found elsewhere: while reading, or by a probe."""
-    return _add(id, name, document, levels, inspect.cleandoc(text), None)
-
-
-def _add(
-    id: str, name: str, document: Document, levels: Levels, text: str, check: Check | None
+def describe(
+    id: str,
+    name: str,
+    document: Document,
+    levels: Levels,
+    text: str = "",
+    *,
+    what: Sentence | None = None,
+    why: Sentence | None = None,
+    fix: Sentence | None = None,
 ) -> Rule:
-    if id in RULES or any(known.name == name for known in RULES.values()):
-        raise ValueError(f"{id} {name} is registered twice")
-    what, why, fix = (
-        " ".join(part.split()) for part in re.split(r"\n\s*\n(?:Why|Fix): ", text, maxsplit=2)
-    )
-    RULES[id] = Rule(id, name, document, levels, what, why, fix, check)
-    return RULES[id]
+    """Register a rule that is found elsewhere: while reading, or by a probe."""
+    if what is None or why is None or fix is None:
+        what, why, fix = (
+            Sentence(" ".join(part.split()))
+            for part in re.split(r"\n\s*\n(?:Why|Fix): ", inspect.cleandoc(text), maxsplit=2)
+        )
+    return _add(Rule(id, name, document, levels, what, why, fix))
+
+
+def _add(added: Rule) -> Rule:
+    if added.id in RULES or any(known.name == added.name for known in RULES.values()):
+        raise ValueError(f"{added.id} {added.name} is registered twice")
+    RULES[added.id] = added
+    return added

@@ -15,10 +15,12 @@ from plugin.doctor.reading import MAX_BYTES
 from plugin.doctor.registry import RULES
 from plugin.doctor.rules.levels import WARNING, callers
 from plugin.doctor.subject import Subject
-from plugin.doctor.types import Consumer, Document, Finding, Report
+from plugin.doctor.types import NOTHING_SAID, Consumer, Document, Finding, Report
 from plugin.identity import Identity
 from retrieval import fetching
 from retrieval.exceptions import KnowledgeBaseError
+from retrieval.sentences import Sentence
+from retrieval.sentences import Sentence as _
 
 OWN = "own"
 STANDARD_INPUT = "-"
@@ -27,6 +29,10 @@ SUFFIXES = (".json", ".yaml", ".yml")
 
 class Unavailable(Exception):
     """What was to be checked cannot be had; the message says why."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = Sentence.of(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,8 @@ def fetch_document(address: str) -> Fetched:
     try:
         page = fetching.fetch(address, max_bytes=MAX_BYTES, allowed_hosts=allowed_hosts())
     except KnowledgeBaseError as error:
-        raise Unavailable(f"{address}: {error.message}") from error
+        reason = _("%(address)s: %(reason)s", address=address, reason=error.message)
+        raise Unavailable(reason) from error
     return Fetched(page.data, page.url)
 
 
@@ -89,7 +96,7 @@ def check(
         fetched = Fetched(sys.stdin.buffer.read(MAX_BYTES + 1), "")
     elif is_address(source):
         if offline:
-            raise Unavailable(f"{source}: nothing is fetched with --offline.")
+            raise Unavailable(_("%(source)s: nothing is fetched with --offline.", source=source))
         fetched = fetch(source)
     else:
         path = Path(source)
@@ -123,7 +130,7 @@ def check_document(
     """Check a document with its OpenAPI document, which is fetched where it is not given;
     without `fetch` nothing is."""
     subject, main = understand(given.data, address=given.address)
-    reason = ""
+    reason = NOTHING_SAID
     notes: list[Finding] = []
     needs_second = main is Document.MANIFEST and subject.openapi is None
     if not needs_second:
@@ -132,15 +139,18 @@ def check_document(
         try:
             openapi = fetch(address)
         except Unavailable as error:
-            reason = str(error)
+            reason = error.message
             rule = RULES["KB205"]
             notes.append(
                 rule.finding(
-                    subject, "/api/url", f"It cannot be had: {reason}", levels=callers(WARNING)
+                    subject,
+                    "/api/url",
+                    _("It cannot be had: %(reason)s", reason=reason),
+                    levels=callers(WARNING),
                 )
             )
     if probe is not None:
-        both, _ = understand(
+        both, _main = understand(
             given.data,
             openapi=openapi.data if openapi else None,
             address=given.address,
@@ -193,9 +203,12 @@ def read_file(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise Unavailable(f"{path}: {error.strerror or error}.") from error
+        reason = _(
+            "%(address)s: %(reason)s", address=str(path), reason=error.strerror or str(error)
+        )
+        raise Unavailable(reason) from error
     except ValueError as error:
-        raise Unavailable(f"{path!s}: this is no name of a file.") from error
+        raise Unavailable(_("%(path)s: this is no name of a file.", path=str(path))) from error
 
 
 def api_name(fields: dict[str, object]) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 
 from plugin.doctor.almost_json import MAX_DEPTH, escaped
 from plugin.doctor.types import Tool
+from retrieval.sentences import Sentence
+from retrieval.sentences import Sentence as _
 
 #: The order in which openapi-client-axios looks for them.
 METHODS = ("get", "put", "post", "patch", "delete", "options", "head", "trace")
@@ -35,22 +37,25 @@ MAX_TOOLS = 200
 class ImportFails(Exception):
     """NextChat shows "OpenAPI Schema Error" and imports nothing."""
 
-    def __init__(self, pointer: str, message: str) -> None:
+    def __init__(self, pointer: str, message: Sentence) -> None:
         super().__init__(message)
         self.pointer = pointer
+        self.message = message
 
 
 def nextchat_tools(document: dict[str, Any]) -> list[Made]:
     """Raises ImportFails where NextChat's code stops with a TypeError."""
     definition = dereferenced(document)
     if definition.get("info") is None:
-        raise ImportFails("", "info is missing, and NextChat takes the plugin's title from it.")
+        raise ImportFails("", _("info is missing, and NextChat takes the plugin's title from it."))
     made: list[Made] = []
     paths = definition.get("paths")
     for path, item in paths.items() if isinstance(paths, dict) else ():
         if not isinstance(item, dict):
             if item is None:
-                raise ImportFails(f"/paths/{escaped(path)}", f"The path {path} is null.")
+                raise ImportFails(
+                    f"/paths/{escaped(path)}", _("The path %(path)s is null.", path=path)
+                )
             continue
         for method in METHODS:
             if is_true(item.get(method)) and len(made) < MAX_TOOLS:
@@ -76,7 +81,9 @@ def _tool(
     if not is_true(parameters):
         parameters = {"type": "object", "properties": {}}
     if not isinstance(parameters, dict | list):
-        raise ImportFails(f"{pointer}/requestBody", "The schema of the request body is no object.")
+        raise ImportFails(
+            f"{pointer}/requestBody", _("The schema of the request body is no object.")
+        )
     if isinstance(parameters, dict) and not is_true(parameters.get("required")):
         parameters["required"] = []
     for parameter in _parameters(value, item):
@@ -103,7 +110,7 @@ def _body_schema(value: dict[str, Any], pointer: str) -> Any:
         return None
     content = body.get("content") if isinstance(body, dict) else None
     if content is None:
-        raise ImportFails(f"{pointer}/requestBody", "The request body has no content.")
+        raise ImportFails(f"{pointer}/requestBody", _("The request body has no content."))
     media = content.get("application/json") if isinstance(content, dict) else None
     return media.get("schema") if isinstance(media, dict) else None
 
@@ -119,12 +126,17 @@ def _parameters(value: dict[str, Any], item: dict[str, Any]) -> Iterator[dict[st
 def _add_parameter(parameters: Any, parameter: dict[str, Any], pointer: str) -> None:
     name, schema = _key(parameter), parameter.get("schema")
     if schema is None:
-        raise ImportFails(f"{pointer}/parameters", f"The parameter {name} has no schema.")
+        raise ImportFails(
+            f"{pointer}/parameters", _("The parameter %(name)s has no schema.", name=name)
+        )
     properties = parameters.get("properties") if isinstance(parameters, dict) else None
     if not isinstance(properties, dict):
         raise ImportFails(
             f"{pointer}/requestBody",
-            f"The body has no properties to which the parameter {name} could be added.",
+            _(
+                "The body has no properties to which the parameter %(name)s could be added.",
+                name=name,
+            ),
         )
     properties[name] = {
         key: holder[key]
@@ -177,7 +189,9 @@ def _resolved(document: Any, reference: str, pointer: str) -> Any:
     current = document
     for part in reference.split("/")[1:]:
         if current is None or not isinstance(current, dict | list):
-            raise ImportFails(pointer, f"The reference {reference} leads nowhere.")
+            raise ImportFails(
+                pointer, _("The reference %(reference)s leads nowhere.", reference=reference)
+            )
         if isinstance(current, list):
             current = current[int(part)] if part.isdecimal() and int(part) < len(current) else None
         else:

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any
 
+from retrieval.sentences import Sentence
+from retrieval.sentences import Sentence as _
+
 
 class Severity(IntEnum):
     """How bad a finding is for one consumer; higher is worse."""
@@ -28,16 +31,16 @@ class Consumer(StrEnum):
     MCP = "mcp"  #: operations offered as tools to MCP clients
 
     @property
-    def label(self) -> str:
+    def label(self) -> Sentence:
         return TITLES[self]
 
 
-TITLES: Mapping[Consumer, str] = {
-    Consumer.CHATGPT: "ChatGPT plugins (historic)",
-    Consumer.GPT_ACTIONS: "GPT Actions",
-    Consumer.NEXTCHAT: "NextChat",
-    Consumer.LANGCHAIN: "LangChain",
-    Consumer.MCP: "MCP clients",
+TITLES: Mapping[Consumer, Sentence] = {
+    Consumer.CHATGPT: _("ChatGPT plugins (historic)"),
+    Consumer.GPT_ACTIONS: _("GPT Actions"),
+    Consumer.NEXTCHAT: _("NextChat"),
+    Consumer.LANGCHAIN: _("LangChain"),
+    Consumer.MCP: _("MCP clients"),
 }
 
 
@@ -54,6 +57,9 @@ class Verdict(StrEnum):
     ERROR = "error"
 
 
+NOTHING_SAID = Sentence()
+
+
 @dataclass(frozen=True, slots=True)
 class Replacement:
     """A piece of a document's text and what should stand there, in characters of the text."""
@@ -67,6 +73,8 @@ class Replacement:
 class Finding:
     """One fault at one place.
 
+    Its sentences are English; `.translated` says them to a reader of the page.
+
     `line` and `column` count from 1, in characters; 0 where there is no place.
     """
 
@@ -76,9 +84,9 @@ class Finding:
     pointer: str  #: JSON pointer; "" is the whole document
     line: int
     column: int
-    message: str  #: what was found
-    why: str  #: why it matters
-    fix: str  #: how to mend it
+    message: Sentence  #: what was found
+    why: Sentence  #: why it matters
+    fix: Sentence  #: how to mend it
     consumers: Mapping[Consumer, Severity]  #: how bad it is, for whom
     edits: tuple[Replacement, ...] = ()  #: a change of the text that is safe to make
 
@@ -87,7 +95,7 @@ class Finding:
         """How bad it is for whom it is worst."""
         return max(self.consumers.values(), default=Severity.ADVICE)
 
-    def affected(self, severity: Severity) -> list[str]:
+    def affected(self, severity: Severity) -> list[Sentence]:
         """For whom it is that bad."""
         return [name.label for name, level in self.consumers.items() if level is severity]
 
@@ -127,7 +135,7 @@ class Report:
     main: Document = Document.MANIFEST  #: which of the two the source itself is
     documents: Mapping[Document, str] = field(default_factory=dict)  #: where each comes from
     text: str = ""  #: of the source, as it was read
-    unavailable: str = ""  #: why the OpenAPI document could not be had
+    unavailable: Sentence = NOTHING_SAID  #: why the OpenAPI document could not be had
 
     @property
     def consumers(self) -> dict[Consumer, Verdict]:
@@ -153,7 +161,7 @@ class Report:
         return bool(self.of(Severity.ERROR))
 
     def as_json(self) -> dict[str, Any]:
-        """The stable form for programs."""
+        """The stable form for programs, in English in every language; they go by the rules' ids."""
         return {
             "findings": [
                 {
@@ -170,12 +178,10 @@ class Report:
             "consumers": {str(name): str(verdict) for name, verdict in self.consumers.items()},
         }
 
-    def message_of(self, found: Finding) -> str:
+    def message_of(self, found: Finding) -> Sentence:
         """The message, which names the document if that is not the one that was given."""
         if found.document is self.main:
             return found.message
-        other = {
-            Document.OPENAPI: "the OpenAPI document",
-            Document.MANIFEST: "the manifest",
-        }
-        return f"In {other[found.document]}: {found.message}"
+        if found.document is Document.OPENAPI:
+            return _("In the OpenAPI document: %(message)s", message=found.message)
+        return _("In the manifest: %(message)s", message=found.message)

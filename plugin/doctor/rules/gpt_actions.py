@@ -12,6 +12,7 @@ from plugin.doctor.rules.levels import ADVICE, ERROR, GPT_ACTIONS, WARNING
 from plugin.doctor.rules.schemas import SHOWN, answers
 from plugin.doctor.subject import Subject
 from plugin.doctor.types import Document
+from retrieval.sentences import Sentence as _
 
 O = Document.OPENAPI  # noqa: E741 - the document
 OPERATIONS = 30
@@ -19,33 +20,43 @@ DESCRIPTION = 300
 PARAMETER = 700
 
 
-@rule("KB401", "gpt-actions-description", O, {GPT_ACTIONS: WARNING})
+@rule(
+    "KB401",
+    "gpt-actions-description",
+    O,
+    {GPT_ACTIONS: WARNING},
+    what=_("The description or summary of an operation has more than 300 characters."),
+    why=_("The editor of GPTs names it as a fault, and what is beyond may not reach the model."),
+    fix=_("Say when to call it and what it returns, in 300 characters."),
+)
 def description_length(subject: Subject) -> Iterator[Found]:
-    """The description or summary of an operation has more than 300 characters.
-
-    Why: The editor of GPTs names it as a fault, and what is beyond may not reach the model.
-
-    Fix: Say when to call it and what it returns, in 300 characters.
-    """
     for operation in subject.operations:
         for key in ("description", "summary"):
             found = operation.value.get(key)
             if isinstance(found, str) and len(found) > DESCRIPTION:
                 yield Found(
                     f"{operation.pointer}/{key}",
-                    f"The {key} of {operation.label} has {len(found)} characters; "
-                    f"{DESCRIPTION} are allowed.",
+                    _(
+                        "The %(field)s of %(operation)s has %(length)s characters; "
+                        "%(most)s are allowed.",
+                        field=key,
+                        operation=operation.label,
+                        length=len(found),
+                        most=DESCRIPTION,
+                    ),
                 )
 
 
-@rule("KB402", "gpt-actions-parameter-description", O, {GPT_ACTIONS: WARNING})
+@rule(
+    "KB402",
+    "gpt-actions-parameter-description",
+    O,
+    {GPT_ACTIONS: WARNING},
+    what=_("The description of a parameter or a field of the body has more than 700 characters."),
+    why=_("The editor of GPTs names it as a fault, and what is beyond may not reach the model."),
+    fix=_("Shorten it to 700 characters."),
+)
 def parameter_length(subject: Subject) -> Iterator[Found]:
-    """The description of a parameter or a field of the body has more than 700 characters.
-
-    Why: The editor of GPTs names it as a fault, and what is beyond may not reach the model.
-
-    Fix: Shorten it to 700 characters.
-    """
     seen = set()
     for operation in subject.operations:
         texts = [(p.pointer, p.value.get("description")) for p in subject.parameters(operation)]
@@ -61,30 +72,45 @@ def parameter_length(subject: Subject) -> Iterator[Found]:
                 seen.add(place)
                 yield Found(
                     f"{place}/description",
-                    f"It has {len(text)} characters; {PARAMETER} are allowed.",
+                    _(
+                        "It has %(length)s characters; %(most)s are allowed.",
+                        length=len(text),
+                        most=PARAMETER,
+                    ),
                 )
 
 
-@rule("KB403", "gpt-actions-operations", O, {GPT_ACTIONS: ERROR})
+@rule(
+    "KB403",
+    "gpt-actions-operations",
+    O,
+    {GPT_ACTIONS: ERROR},
+    what=_("The document has more than 30 operations."),
+    why=_("The editor of GPTs refuses such a document."),
+    fix=_("Describe only what a model should call."),
+)
 def too_many(subject: Subject) -> Iterator[Found]:
-    """The document has more than 30 operations.
-
-    Why: The editor of GPTs refuses such a document.
-
-    Fix: Describe only what a model should call.
-    """
     if len(subject.operations) > OPERATIONS:
-        yield Found("/paths", f"{len(subject.operations)} operations; {OPERATIONS} are allowed.")
+        yield Found(
+            "/paths",
+            _(
+                "%(number)s operations; %(most)s are allowed.",
+                number=len(subject.operations),
+                most=OPERATIONS,
+            ),
+        )
 
 
-@rule("KB404", "gpt-actions-object", O, {GPT_ACTIONS: ADVICE})
+@rule(
+    "KB404",
+    "gpt-actions-object",
+    O,
+    {GPT_ACTIONS: ADVICE},
+    what=_("An object in a request or an answer has no `properties`."),
+    why=_('The editor of GPTs names it as a fault ("object schema missing properties").'),
+    fix=_('List its properties, or write "properties": {}.'),
+)
 def object_without_properties(subject: Subject) -> Iterator[Found]:
-    """An object in a request or an answer has no `properties`.
-
-    Why: The editor of GPTs names it as a fault ("object schema missing properties").
-
-    Fix: List its properties, or write "properties": {}.
-    """
     seen: set[str] = set()
     for operation in subject.operations:
         schema, pointer = subject.body_schema(operation)
@@ -93,7 +119,10 @@ def object_without_properties(subject: Subject) -> Iterator[Found]:
             for bare in _bare_objects(subject, found, place, seen):
                 if len(seen) > 400 * SHOWN:
                     return
-                yield Found(bare, f"{operation.label}: an object has no properties.")
+                yield Found(
+                    bare,
+                    _("%(operation)s: an object has no properties.", operation=operation.label),
+                )
 
 
 def _bare_objects(subject: Subject, node: Any, pointer: str, seen: set[str]) -> Iterator[str]:
@@ -110,14 +139,16 @@ def _bare_objects(subject: Subject, node: Any, pointer: str, seen: set[str]) -> 
         yield from _bare_objects(subject, node["items"], f"{pointer}/items", seen)
 
 
-@rule("KB406", "gpt-actions-text-only", O, {GPT_ACTIONS: WARNING})
+@rule(
+    "KB406",
+    "gpt-actions-text-only",
+    O,
+    {GPT_ACTIONS: WARNING},
+    what=_("An operation answers only with pictures, sound or other bytes."),
+    why=_("Actions carry text only."),
+    fix=_("Answer with JSON that names an address of the file."),
+)
 def text_only(subject: Subject) -> Iterator[Found]:
-    """An operation answers only with pictures, sound or other bytes.
-
-    Why: Actions carry text only.
-
-    Fix: Answer with JSON that names an address of the file.
-    """
     for operation in subject.operations:
         responses = operation.value.get("responses")
         response = responses.get("200") if isinstance(responses, dict) else None
@@ -132,5 +163,10 @@ def text_only(subject: Subject) -> Iterator[Found]:
             )
         ):
             yield Found(
-                f"{pointer}/content", f"{operation.label} answers with {shown(', '.join(content))}."
+                f"{pointer}/content",
+                _(
+                    "%(operation)s answers with %(types)s.",
+                    operation=operation.label,
+                    types=shown(", ".join(content)),
+                ),
             )

@@ -13,6 +13,9 @@ from plugin.doctor.rules.schemas import circle_in
 from plugin.doctor.subject import Subject
 from plugin.doctor.tools import MAX_VALUES, ImportFails, Made, nextchat_tools
 from plugin.doctor.types import Document
+from plugin.doctor.violations import explained
+from retrieval.sentences import Sentence, listed
+from retrieval.sentences import Sentence as _
 
 O = Document.OPENAPI  # noqa: E741 - the document
 #: Tools that a chat can carry without the model losing its way.
@@ -26,63 +29,81 @@ def made(subject: Subject) -> list[Made]:
         return []
 
 
-@rule("KB301", "nextchat-import", O, {NEXTCHAT: ERROR})
+@rule(
+    "KB301",
+    "nextchat-import",
+    O,
+    {NEXTCHAT: ERROR},
+    what=_("NextChat's import of the document fails."),
+    why=_('It shows "OpenAPI Schema Error" and nothing is imported.'),
+    fix=_("Mend the place that is named."),
+)
 def nextchat_import(subject: Subject) -> Iterator[Found]:
-    """NextChat's import of the document fails.
-
-    Why: It shows "OpenAPI Schema Error" and nothing is imported.
-
-    Fix: Mend the place that is named.
-    """
     try:
         nextchat_tools(subject.spec)
     except ImportFails as error:
-        if not has_rule_of_its_own(str(error)):
-            yield Found(error.pointer, str(error))
+        if not has_rule_of_its_own(error.message):
+            yield Found(error.pointer, error.message)
 
 
 def has_rule_of_its_own(message: str) -> bool:
     return message.endswith(("has no schema.", "body has no content."))
 
 
-@rule("KB302", "nextchat-method", O, {NEXTCHAT: WARNING})
+@rule(
+    "KB302",
+    "nextchat-method",
+    O,
+    {NEXTCHAT: WARNING},
+    what=_("An operation is called with something other than GET or POST."),
+    why=_(
+        "NextChat offers it to the model, but its proxy passes on GET and POST only: the tool "
+        "always fails."
+    ),
+    fix=_("Offer the operation as POST."),
+)
 def nextchat_method(subject: Subject) -> Iterator[Found]:
-    """An operation is called with something other than GET or POST.
-
-    Why: NextChat offers it to the model, but its proxy passes on GET and POST only: the tool
-    always fails.
-
-    Fix: Offer the operation as POST.
-    """
     for operation in subject.operations:
         if operation.method not in {"get", "post"}:
-            yield Found(operation.pointer, f"{operation.label} cannot be called.")
+            yield Found(
+                operation.pointer, _("%(operation)s cannot be called.", operation=operation.label)
+            )
 
 
-@rule("KB303", "nextchat-path-slash", O, {NEXTCHAT: WARNING})
+@rule(
+    "KB303",
+    "nextchat-path-slash",
+    O,
+    {NEXTCHAT: WARNING},
+    what=_("A path ends in a slash."),
+    why=_(
+        "NextChat's server redirects to the path without it, which loses the body; the API is "
+        "called under another path than the document names."
+    ),
+    fix=_("Serve the operation without the slash, too, and name that path."),
+)
 def nextchat_path_slash(subject: Subject) -> Iterator[Found]:
-    """A path ends in a slash.
-
-    Why: NextChat's server redirects to the path without it, which loses the body; the API is
-    called under another path than the document names.
-
-    Fix: Serve the operation without the slash, too, and name that path.
-    """
     for operation in subject.operations:
         if operation.path.endswith("/") and operation.path != "/":
-            yield Found(operation.pointer, f"{operation.label} ends in a slash.")
+            yield Found(
+                operation.pointer, _("%(operation)s ends in a slash.", operation=operation.label)
+            )
 
 
-@rule("KB304", "nextchat-parameters", O, {NEXTCHAT: ERROR, MCP: WARNING})
+@rule(
+    "KB304",
+    "nextchat-parameters",
+    O,
+    {NEXTCHAT: ERROR, MCP: WARNING},
+    what=_("The parameters that a tool would have are no valid JSON Schema."),
+    why=_(
+        "NextChat hands them to the model as they stand, and interfaces such as OpenAI's refuse "
+        "the whole request: no message is answered while the plugin is on. Usual causes are "
+        "`required: true` at a property, types such as float or date, and arrays without items."
+    ),
+    fix=_("Use the types of JSON Schema; list required properties by name beside `properties`."),
+)
 def nextchat_parameters(subject: Subject) -> Iterator[Found]:
-    """The parameters that a tool would have are no valid JSON Schema.
-
-    Why: NextChat hands them to the model as they stand, and interfaces such as OpenAI's refuse
-    the whole request: no message is answered while the plugin is on. Usual causes are
-    `required: true` at a property, types such as float or date, and arrays without items.
-
-    Fix: Use the types of JSON Schema; list required properties by name beside `properties`.
-    """
     seen = set()
     for found in made(subject):
         if found.is_endless or not isinstance(found.tool.parameters, dict):
@@ -91,7 +112,8 @@ def nextchat_parameters(subject: Subject) -> Iterator[Found]:
             pointer = place_of(subject, found, place)
             if pointer not in seen:  # the same schema can serve several operations
                 seen.add(pointer)
-                yield Found(pointer, f"{found.tool.name}: {message}")
+                said = _("%(tool)s: %(message)s", tool=found.tool.name, message=message)
+                yield Found(pointer, said)
 
 
 def place_of(subject: Subject, found: Made, place: str) -> str:
@@ -117,7 +139,7 @@ def place_of(subject: Subject, found: Made, place: str) -> str:
     return pointer
 
 
-def parameter_faults(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def parameter_faults(schema: dict[str, Any]) -> Iterator[tuple[str, Sentence]]:
     """(pointer within the parameters, what is wrong)."""
     seen = set()
     for error in Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(schema):
@@ -129,25 +151,26 @@ def parameter_faults(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
             continue
         seen.add(place)
         if inner.validator in {"enum", "anyOf"} and place.endswith("/type"):
-            yield place, f"{shown(repr(inner.instance))} is no type of JSON Schema."
+            yield place, _("%(type)s is no type of JSON Schema.", type=shown(repr(inner.instance)))
         elif place.endswith("/required") and inner.validator == "uniqueItems":
             names = shown(", ".join(map(str, inner.instance)))
             yield (
                 place,
-                (
-                    f"required names a field twice: {names}. NextChat adds the parameters of path "
-                    "and query to the body's schema, also where several operations share it."
+                _(
+                    "required names a field twice: %(names)s. NextChat adds the parameters of path "
+                    "and query to the body's schema, also where several operations share it.",
+                    names=names,
                 ),
             )
         elif place.endswith("/required"):
             kind = json.dumps(inner.instance)
-            yield place, f"required is {shown(kind)}; it should be a list of names."
+            yield place, _("required is %(text)s; it should be a list of names.", text=shown(kind))
         elif inner.instance is None:
-            yield place, "A schema is null; perhaps its reference leads nowhere."
+            yield place, _("A schema is null; perhaps its reference leads nowhere.")
         else:
-            yield place, shown(inner.message, 120)
+            yield place, explained(inner)
     yield from (
-        (place, "An array does not say what its items are.")
+        (place, _("An array does not say what its items are."))
         for place in arrays_without_items(schema, "")
     )
 
@@ -168,15 +191,19 @@ def arrays_without_items(node: Any, place: str, is_schema: bool = True) -> Itera
             yield from arrays_without_items(value, f"{place}/{number}", is_schema)
 
 
-@rule("KB305", "nextchat-body-no-object", O, {NEXTCHAT: ERROR, MCP: WARNING})
+@rule(
+    "KB305",
+    "nextchat-body-no-object",
+    O,
+    {NEXTCHAT: ERROR, MCP: WARNING},
+    what=_("The JSON that an operation takes is not described as an object with fields."),
+    why=_(
+        "A tool's parameters are an object; interfaces of models refuse a schema of another type, "
+        "without a type, or with anyOf, oneOf, allOf or enum at its top."
+    ),
+    fix=_('Describe one flat object: "type": "object" with properties.'),
+)
 def nextchat_body_no_object(subject: Subject) -> Iterator[Found]:
-    """The JSON that an operation takes is not described as an object with fields.
-
-    Why: A tool's parameters are an object; interfaces of models refuse a schema of another
-    type, without a type, or with anyOf, oneOf, allOf or enum at its top.
-
-    Fix: Describe one flat object: "type": "object" with properties.
-    """
     for found in made(subject):
         schema = found.tool.parameters
         if found.is_endless:
@@ -185,57 +212,91 @@ def nextchat_body_no_object(subject: Subject) -> Iterator[Found]:
         place = f"{operation}/requestBody"
         if not isinstance(schema, dict) or schema.get("type") != "object":
             kind = schema.get("type") if isinstance(schema, dict) else None
-            said = f"a schema of type {shown(repr(kind))}" if kind else "a schema without a type"
-            yield Found(place, f"{found.tool.name} takes {said}.")
+            said = (
+                _("a schema of type %(kind)s", kind=shown(repr(kind)))
+                if kind
+                else _("a schema without a type")
+            )
+            yield Found(place, _("%(tool)s takes %(said)s.", tool=found.tool.name, said=said))
         elif top := {"anyOf", "oneOf", "allOf", "enum", "not"} & schema.keys():
-            yield Found(place, f"{found.tool.name} has {' and '.join(sorted(top))} at its top.")
+            yield Found(
+                place,
+                _(
+                    "%(tool)s has %(keywords)s at its top.",
+                    tool=found.tool.name,
+                    keywords=listed(sorted(top)),
+                ),
+            )
 
 
-@rule("KB306", "nextchat-reference-lost", O, {NEXTCHAT: ERROR})
+@rule(
+    "KB306",
+    "nextchat-reference-lost",
+    O,
+    {NEXTCHAT: ERROR},
+    what=_("The schema of a body leads nowhere, so that the tool has no parameters."),
+    why=_(
+        "NextChat puts nothing in the place of a reference that it cannot follow. The model is "
+        "told that the tool takes nothing, and calls it with nothing."
+    ),
+    fix=_("Define the schema that the reference names."),
+)
 def nextchat_reference_lost(subject: Subject) -> Iterator[Found]:
-    """The schema of a body leads nowhere, so that the tool has no parameters.
-
-    Why: NextChat puts nothing in the place of a reference that it cannot follow. The model is
-    told that the tool takes nothing, and calls it with nothing.
-
-    Fix: Define the schema that the reference names.
-    """
     offered = {one.pointer for one in made(subject)}
     for operation in subject.operations:
         schema, pointer = subject.body_schema(operation)
         if operation.pointer in offered and isinstance(schema, dict) and "$ref" in schema:
-            followed, _ = subject.follow(schema, pointer)
+            followed, _pointer = subject.follow(schema, pointer)
             if followed is None:
-                yield Found(pointer, f"The parameters of {operation.label} are lost.")
-
-
-@rule("KB307", "nextchat-parameters-huge", O, {NEXTCHAT: WARNING, MCP: WARNING})
-def parameters_huge(subject: Subject) -> Iterator[Found]:
-    """The parameters of a tool become huge once their references are followed.
-
-    Why: NextChat sends the schema in full with every message; interfaces of models refuse very
-    large or deep ones, and each takes room from the chat.
-
-    Fix: Describe fewer fields, and fewer levels of them.
-    """
-    for found in made(subject):
-        operation = next((op for op in subject.operations if op.pointer == found.pointer), None)
-        if found.is_endless and operation is not None:
-            schema, _ = subject.body_schema(operation)
-            if not circle_in(subject, schema, set()):
                 yield Found(
-                    found.pointer, f"{found.tool.name} takes more than {MAX_VALUES} values."
+                    pointer,
+                    _("The parameters of %(operation)s are lost.", operation=operation.label),
                 )
 
 
-@rule("KB312", "many-tools", O, {NEXTCHAT: ADVICE, MCP: ADVICE})
+@rule(
+    "KB307",
+    "nextchat-parameters-huge",
+    O,
+    {NEXTCHAT: WARNING, MCP: WARNING},
+    what=_("The parameters of a tool become huge once their references are followed."),
+    why=_(
+        "NextChat sends the schema in full with every message; interfaces of models refuse very "
+        "large or deep ones, and each takes room from the chat."
+    ),
+    fix=_("Describe fewer fields, and fewer levels of them."),
+)
+def parameters_huge(subject: Subject) -> Iterator[Found]:
+    for found in made(subject):
+        operation = next((op for op in subject.operations if op.pointer == found.pointer), None)
+        if found.is_endless and operation is not None:
+            schema, _pointer = subject.body_schema(operation)
+            if not circle_in(subject, schema, set()):
+                yield Found(
+                    found.pointer,
+                    _(
+                        "%(tool)s takes more than %(most)s values.",
+                        tool=found.tool.name,
+                        most=MAX_VALUES,
+                    ),
+                )
+
+
+@rule(
+    "KB312",
+    "many-tools",
+    O,
+    {NEXTCHAT: ADVICE, MCP: ADVICE},
+    what=_("The document has more than 20 operations."),
+    why=_(
+        "Every operation becomes a tool that stands before each message: it costs room and makes "
+        "the choice harder for the model."
+    ),
+    fix=_("Describe only what a model should call."),
+)
 def many_tools(subject: Subject) -> Iterator[Found]:
-    """The document has more than 20 operations.
-
-    Why: Every operation becomes a tool that stands before each message: it costs room and
-    makes the choice harder for the model.
-
-    Fix: Describe only what a model should call.
-    """
     if len(subject.operations) > MANY:
-        yield Found("/paths", f"{len(subject.operations)} operations become as many tools.")
+        yield Found(
+            "/paths",
+            _("%(number)s operations become as many tools.", number=len(subject.operations)),
+        )

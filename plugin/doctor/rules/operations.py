@@ -20,6 +20,7 @@ from plugin.doctor.rules.levels import (
 )
 from plugin.doctor.subject import METHODS, Subject
 from plugin.doctor.types import Document
+from retrieval.sentences import Sentence as _
 
 O = Document.OPENAPI  # noqa: E741 - the document
 #: What interfaces of models take as the name of a tool.
@@ -27,28 +28,40 @@ TOOL_NAME = re.compile(r"[A-Za-z0-9_-]+")
 TOOL_NAME_LENGTH = 64
 
 
-@rule("KB214", "no-operations", O, everybody(ERROR))
+@rule(
+    "KB214",
+    "no-operations",
+    O,
+    everybody(ERROR),
+    what=_("The document describes no operation."),
+    why=_("There is nothing that a model could call."),
+    fix=_("Describe at least one operation under paths."),
+)
 def no_operations(subject: Subject) -> Iterator[Found]:
-    """The document describes no operation.
-
-    Why: There is nothing that a model could call.
-
-    Fix: Describe at least one operation under paths.
-    """
     if subject.spec and not subject.operations and not any(_capitals(subject)):
-        yield Found("/paths" if "paths" in subject.spec else "", "No operation is described.")
+        yield Found("/paths" if "paths" in subject.spec else "", _("No operation is described."))
 
 
-@rule("KB233", "method-in-capitals", O, callers(ERROR))
+@rule(
+    "KB233",
+    "method-in-capitals",
+    O,
+    callers(ERROR),
+    what=_("A method is written in capital letters."),
+    why=_("OpenAPI writes methods small; clients do not see GET or Post at all."),
+    fix=_("Write the method in small letters."),
+)
 def method_in_capitals(subject: Subject) -> Iterator[Found]:
-    """A method is written in capital letters.
-
-    Why: OpenAPI writes methods small; clients do not see GET or Post at all.
-
-    Fix: Write the method in small letters.
-    """
     for pointer, path, key in _capitals(subject):
-        yield Found(pointer, f"{key} of {path} is not seen; it is written {key.lower()}.")
+        yield Found(
+            pointer,
+            _(
+                "%(field)s of %(path)s is not seen; it is written %(small)s.",
+                field=key,
+                path=path,
+                small=key.lower(),
+            ),
+        )
 
 
 def _capitals(subject: Subject) -> Iterator[tuple[str, str, str]]:
@@ -59,19 +72,26 @@ def _capitals(subject: Subject) -> Iterator[tuple[str, str, str]]:
                 yield f"/paths/{escaped(path)}/{escaped(key)}", path, key
 
 
-@rule("KB231", "path-without-slash", O, {**callers(WARNING), NEXTCHAT: ADVICE})
+@rule(
+    "KB231",
+    "path-without-slash",
+    O,
+    {**callers(WARNING), NEXTCHAT: ADVICE},
+    what=_("A path does not begin with a slash."),
+    why=_(
+        "Clients that put it right behind the server's address call a host that does not exist; "
+        "others put the slash there themselves."
+    ),
+    fix=_("Put a slash before it."),
+)
 def path_without_slash(subject: Subject) -> Iterator[Found]:
-    """A path does not begin with a slash.
-
-    Why: Clients that put it right behind the server's address call a host that does not exist;
-    others put the slash there themselves.
-
-    Fix: Put a slash before it.
-    """
     paths = subject.spec.get("paths")
     for path in paths if isinstance(paths, dict) else ():
         if not path.startswith(("/", "x-")):
-            yield Found(f"/paths/{escaped(path)}", f"The path {shown(path)} begins without /.")
+            yield Found(
+                f"/paths/{escaped(path)}",
+                _("The path %(path)s begins without /.", path=shown(path)),
+            )
 
 
 @rule(
@@ -79,27 +99,34 @@ def path_without_slash(subject: Subject) -> Iterator[Found]:
     "operation-id-missing",
     O,
     {GPT_ACTIONS: ERROR, CHATGPT: WARNING, NEXTCHAT: WARNING, MCP: WARNING},
+    what=_("An operation has no `operationId`."),
+    why=_(
+        "It is the name of the tool. GPT Actions refuse an operation without; NextChat makes a "
+        "name of method and path, which models refuse if the path has braces or dots."
+    ),
+    fix=_("Give it a short name, such as searchDocuments."),
 )
 def operation_id_missing(subject: Subject) -> Iterator[Found]:
-    """An operation has no `operationId`.
-
-    Why: It is the name of the tool. GPT Actions refuse an operation without; NextChat makes a
-    name of method and path, which models refuse if the path has braces or dots.
-
-    Fix: Give it a short name, such as searchDocuments.
-    """
     levels: Levels | None
     for operation in subject.operations:
         if operation.value.get("operationId") and not operation.id:
             levels = {**callers(WARNING), GPT_ACTIONS: ERROR, NEXTCHAT: ERROR}
             place = f"{operation.pointer}/operationId"
-            yield Found(place, f"The operationId of {operation.label} is no text.", levels)
+            yield Found(
+                place,
+                _("The operationId of %(operation)s is no text.", operation=operation.label),
+                levels,
+            )
         elif not operation.id.strip():
             made = f"{operation.method.upper()}{operation.path.replace('/', '_')}"
             levels = None
             if not TOOL_NAME.fullmatch(made) or len(made) > TOOL_NAME_LENGTH:
                 levels = {GPT_ACTIONS: ERROR, NEXTCHAT: ERROR, CHATGPT: WARNING, MCP: WARNING}
-            yield Found(operation.pointer, f"{operation.label} has no operationId.", levels)
+            yield Found(
+                operation.pointer,
+                _("%(operation)s has no operationId.", operation=operation.label),
+                levels,
+            )
 
 
 @rule(
@@ -107,15 +134,14 @@ def operation_id_missing(subject: Subject) -> Iterator[Found]:
     "operation-id-twice",
     O,
     {GPT_ACTIONS: ERROR, NEXTCHAT: ERROR, MCP: ERROR, CHATGPT: WARNING},
+    what=_("Two operations have the same `operationId`."),
+    why=_(
+        "It is the name of the tool: of two tools with one name, one can never be called, and some "
+        "interfaces of models refuse both."
+    ),
+    fix=_("Give each operation a name of its own."),
 )
 def operation_id_twice(subject: Subject) -> Iterator[Found]:
-    """Two operations have the same `operationId`.
-
-    Why: It is the name of the tool: of two tools with one name, one can never be called, and
-    some interfaces of models refuse both.
-
-    Fix: Give each operation a name of its own.
-    """
     counts = Counter(operation.id for operation in subject.operations if operation.id)
     seen = set()
     for operation in subject.operations:
@@ -123,7 +149,11 @@ def operation_id_twice(subject: Subject) -> Iterator[Found]:
             if operation.id in seen:
                 yield Found(
                     f"{operation.pointer}/operationId",
-                    f"{operation.label} has the operationId {shown(operation.id)} of another.",
+                    _(
+                        "%(operation)s has the operationId %(id)s of another.",
+                        operation=operation.label,
+                        id=shown(operation.id),
+                    ),
                 )
             seen.add(operation.id)
 
@@ -133,20 +163,19 @@ def operation_id_twice(subject: Subject) -> Iterator[Found]:
     "operation-id-characters",
     O,
     {NEXTCHAT: ERROR, GPT_ACTIONS: WARNING, CHATGPT: WARNING, MCP: WARNING},
+    what=_("An `operationId` holds something other than letters, digits, hyphens and underscores."),
+    why=_(
+        "It becomes the name of a tool. Models' interfaces refuse the whole request if one tool's "
+        "name has spaces, dots or other characters."
+    ),
+    fix=_("Use letters, digits, hyphens and underscores."),
 )
 def operation_id_characters(subject: Subject) -> Iterator[Found]:
-    """An `operationId` holds something other than letters, digits, hyphens and underscores.
-
-    Why: It becomes the name of a tool. Models' interfaces refuse the whole request if one
-    tool's name has spaces, dots or other characters.
-
-    Fix: Use letters, digits, hyphens and underscores.
-    """
     for operation in subject.operations:
         if operation.id.strip() and not TOOL_NAME.fullmatch(operation.id):
             yield Found(
                 f"{operation.pointer}/operationId",
-                f"{shown(operation.id)!r} cannot be the name of a tool.",
+                _("%(id)s cannot be the name of a tool.", id=repr(shown(operation.id))),
                 value=re.sub(r"[^A-Za-z0-9_-]+", "_", operation.id).strip("_") or "operation",
             )
 
@@ -156,34 +185,39 @@ def operation_id_characters(subject: Subject) -> Iterator[Found]:
     "operation-id-length",
     O,
     {NEXTCHAT: ERROR, GPT_ACTIONS: WARNING, CHATGPT: WARNING, MCP: WARNING},
+    what=_("An `operationId` has more than 64 characters."),
+    why=_("It becomes the name of a tool, and models' interfaces refuse longer names."),
+    fix=_("Shorten it."),
 )
 def operation_id_length(subject: Subject) -> Iterator[Found]:
-    """An `operationId` has more than 64 characters.
-
-    Why: It becomes the name of a tool, and models' interfaces refuse longer names.
-
-    Fix: Shorten it.
-    """
     for operation in subject.operations:
         if len(operation.id) > TOOL_NAME_LENGTH:
             yield Found(
                 f"{operation.pointer}/operationId",
-                f"{shown(operation.id)} has {len(operation.id)} characters; "
-                f"{TOOL_NAME_LENGTH} are allowed.",
+                _(
+                    "%(id)s has %(length)s characters; %(most)s are allowed.",
+                    id=shown(operation.id),
+                    length=len(operation.id),
+                    most=TOOL_NAME_LENGTH,
+                ),
             )
 
 
-@rule("KB213", "operation-undescribed", O, callers(WARNING))
+@rule(
+    "KB213",
+    "operation-undescribed",
+    O,
+    callers(WARNING),
+    what=_("An operation has neither description nor summary."),
+    why=_("The description is all a model has to decide when to call it."),
+    fix=_("Say in a sentence or two when to call it and what it returns."),
+)
 def operation_undescribed(subject: Subject) -> Iterator[Found]:
-    """An operation has neither description nor summary.
-
-    Why: The description is all a model has to decide when to call it.
-
-    Fix: Say in a sentence or two when to call it and what it returns.
-    """
     for operation in subject.operations:
         if not operation.description:
-            yield Found(operation.pointer, f"{operation.label} has no description.")
+            yield Found(
+                operation.pointer, _("%(operation)s has no description.", operation=operation.label)
+            )
 
 
 @rule(
@@ -191,14 +225,11 @@ def operation_undescribed(subject: Subject) -> Iterator[Found]:
     "path-parameter-undeclared",
     O,
     {NEXTCHAT: ERROR, GPT_ACTIONS: WARNING, CHATGPT: WARNING, MCP: ERROR},
+    what=_("A path has a parameter in braces that no parameter of the operation describes."),
+    why=_("The model is not asked for it, so the call goes to a path with the braces in it."),
+    fix=_('Describe it under parameters, with "in": "path", "required": true and a schema.'),
 )
 def path_parameter_undeclared(subject: Subject) -> Iterator[Found]:
-    """A path has a parameter in braces that no parameter of the operation describes.
-
-    Why: The model is not asked for it, so the call goes to a path with the braces in it.
-
-    Fix: Describe it under parameters, with "in": "path", "required": true and a schema.
-    """
     for operation in subject.operations:
         places: dict[str, set[str]] = {}
         for parameter in subject.parameters(operation):
@@ -208,23 +239,38 @@ def path_parameter_undeclared(subject: Subject) -> Iterator[Found]:
             if "path" not in places.get(name, ()):
                 levels = callers(WARNING) if name in places else None
                 yield Found(
-                    operation.pointer, f"{operation.label}: {{{name}}} is not described.", levels
+                    operation.pointer,
+                    _(
+                        "%(operation)s: {%(name)s} is not described.",
+                        operation=operation.label,
+                        name=name,
+                    ),
+                    levels,
                 )
 
 
-@rule("KB235", "path-parameter-unused", O, {CHATGPT: WARNING, GPT_ACTIONS: WARNING, MCP: WARNING})
+@rule(
+    "KB235",
+    "path-parameter-unused",
+    O,
+    {CHATGPT: WARNING, GPT_ACTIONS: WARNING, MCP: WARNING},
+    what=_("A parameter in the path is described that the path does not have."),
+    why=_("The model fills it in, and it is sent nowhere."),
+    fix=_("Put {name} into the path, or delete the parameter."),
+)
 def path_parameter_unused(subject: Subject) -> Iterator[Found]:
-    """A parameter in the path is described that the path does not have.
-
-    Why: The model fills it in, and it is sent nowhere.
-
-    Fix: Put {name} into the path, or delete the parameter.
-    """
     for operation in subject.operations:
         for parameter in subject.parameters(operation):
             name = str(parameter.value.get("name"))
             if parameter.value.get("in") == "path" and f"{{{name}}}" not in operation.path:
-                yield Found(parameter.pointer, f"{operation.label} has no {{{name}}} in its path.")
+                yield Found(
+                    parameter.pointer,
+                    _(
+                        "%(operation)s has no {%(name)s} in its path.",
+                        operation=operation.label,
+                        name=name,
+                    ),
+                )
 
 
 @rule(
@@ -232,14 +278,11 @@ def path_parameter_unused(subject: Subject) -> Iterator[Found]:
     "parameter-without-schema",
     O,
     {NEXTCHAT: ERROR, GPT_ACTIONS: WARNING, CHATGPT: WARNING, MCP: WARNING},
+    what=_("A parameter has no schema."),
+    why=_("NextChat's import stops at it; other clients do not know its type."),
+    fix=_('Add "schema": {"type": "string"}, or whatever it is.'),
 )
 def parameter_without_schema(subject: Subject) -> Iterator[Found]:
-    """A parameter has no schema.
-
-    Why: NextChat's import stops at it; other clients do not know its type.
-
-    Fix: Add "schema": {"type": "string"}, or whatever it is.
-    """
     for operation in subject.operations:
         for parameter in subject.parameters(operation):
             if not isinstance(parameter.value.get("schema"), dict):
@@ -247,30 +290,54 @@ def parameter_without_schema(subject: Subject) -> Iterator[Found]:
                 if parameter.value.get("in") not in ("query", "path"):
                     levels = {GPT_ACTIONS: WARNING, CHATGPT: WARNING}
                 name = shown(str(parameter.value.get("name")))
-                yield Found(parameter.pointer, f"{operation.label}: {name} has no schema.", levels)
+                yield Found(
+                    parameter.pointer,
+                    _(
+                        "%(operation)s: %(name)s has no schema.",
+                        operation=operation.label,
+                        name=name,
+                    ),
+                    levels,
+                )
 
 
-@rule("KB217", "parameter-undescribed", O, callers(ADVICE))
+@rule(
+    "KB217",
+    "parameter-undescribed",
+    O,
+    callers(ADVICE),
+    what=_("A parameter or a field of the body has no description."),
+    why=_("A model guesses what to put there from its name alone."),
+    fix=_("Say what it is, with an example if its form matters."),
+)
 def parameter_undescribed(subject: Subject) -> Iterator[Found]:
-    """A parameter or a field of the body has no description.
-
-    Why: A model guesses what to put there from its name alone.
-
-    Fix: Say what it is, with an example if its form matters.
-    """
     for operation in subject.operations:
         for parameter in subject.parameters(operation):
             if not described(parameter.value) and not described(parameter.value.get("schema")):
                 name = shown(str(parameter.value.get("name")))
-                yield Found(parameter.pointer, f"{operation.label}: {name} is not described.")
+                yield Found(
+                    parameter.pointer,
+                    _(
+                        "%(operation)s: %(name)s is not described.",
+                        operation=operation.label,
+                        name=name,
+                    ),
+                )
         schema, pointer = subject.body_schema(operation)
         followed, pointer = subject.follow(schema, pointer)
         fields = followed.get("properties") if isinstance(followed, dict) else None
         for name, field in fields.items() if isinstance(fields, dict) else ():
-            target, _ = subject.follow(field, "")
+            target, _pointer = subject.follow(field, "")
             if not described(field) and not described(target):
                 place = f"{pointer}/properties/{escaped(name)}"
-                yield Found(place, f"{operation.label}: {shown(name)} is not described.")
+                yield Found(
+                    place,
+                    _(
+                        "%(operation)s: %(name)s is not described.",
+                        operation=operation.label,
+                        name=shown(name),
+                    ),
+                )
 
 
 def described(value: Any) -> bool:
@@ -282,22 +349,25 @@ def described(value: Any) -> bool:
     "body-not-json",
     O,
     {NEXTCHAT: ERROR, GPT_ACTIONS: WARNING, CHATGPT: WARNING, MCP: WARNING},
+    what=_("A request body has no `application/json`."),
+    why=_(
+        "Models write JSON, and clients send JSON. NextChat then offers the operation without any "
+        "parameter."
+    ),
+    fix=_("Take application/json."),
 )
 def body_not_json(subject: Subject) -> Iterator[Found]:
-    """A request body has no `application/json`.
-
-    Why: Models write JSON, and clients send JSON. NextChat then offers the operation without
-    any parameter.
-
-    Fix: Take application/json.
-    """
     for operation in subject.operations:
         body, pointer = subject.body(operation)
         content = body.get("content") if isinstance(body, dict) else None
         if isinstance(content, dict) and content and "application/json" not in content:
             kinds = shown(", ".join(map(str, content)))
             levels = None if body.get("required") is True else callers(WARNING)
-            yield Found(f"{pointer}/content", f"{operation.label} takes only {kinds}.", levels)
+            yield Found(
+                f"{pointer}/content",
+                _("%(operation)s takes only %(types)s.", operation=operation.label, types=kinds),
+                levels,
+            )
 
 
 @rule(
@@ -305,14 +375,11 @@ def body_not_json(subject: Subject) -> Iterator[Found]:
     "body-without-schema",
     O,
     {NEXTCHAT: WARNING, GPT_ACTIONS: WARNING, CHATGPT: WARNING, MCP: WARNING},
+    what=_("A request body has no content, or no schema for its JSON."),
+    why=_("The model is not told what to send. NextChat's import stops at a body without content."),
+    fix=_("Describe the JSON with a schema of type object."),
 )
 def body_without_schema(subject: Subject) -> Iterator[Found]:
-    """A request body has no content, or no schema for its JSON.
-
-    Why: The model is not told what to send. NextChat's import stops at a body without content.
-
-    Fix: Describe the JSON with a schema of type object.
-    """
     for operation in subject.operations:
         body, pointer = subject.body(operation)
         if not isinstance(body, dict):
@@ -322,52 +389,73 @@ def body_without_schema(subject: Subject) -> Iterator[Found]:
             levels = {**callers(WARNING)}
             if not isinstance(content, dict):
                 levels[NEXTCHAT] = ERROR
-            yield Found(pointer, f"The body of {operation.label} has no content.", levels)
+            yield Found(
+                pointer,
+                _("The body of %(operation)s has no content.", operation=operation.label),
+                levels,
+            )
         elif "application/json" in content:
             media = content["application/json"]
             if not isinstance(media, dict) or not isinstance(media.get("schema"), dict):
                 place = f"{pointer}/content/application~1json"
-                yield Found(place, f"The JSON that {operation.label} takes has no schema.")
+                yield Found(
+                    place,
+                    _(
+                        "The JSON that %(operation)s takes has no schema.",
+                        operation=operation.label,
+                    ),
+                )
 
 
-@rule("KB236", "body-of-get", O, {GPT_ACTIONS: WARNING, CHATGPT: WARNING, NEXTCHAT: WARNING})
+@rule(
+    "KB236",
+    "body-of-get",
+    O,
+    {GPT_ACTIONS: WARNING, CHATGPT: WARNING, NEXTCHAT: WARNING},
+    what=_("A GET, HEAD or DELETE has a request body."),
+    why=_("Clients and proxies drop it on the way: the call arrives without its parameters."),
+    fix=_("Use POST, or parameters in the query."),
+)
 def body_of_get(subject: Subject) -> Iterator[Found]:
-    """A GET, HEAD or DELETE has a request body.
-
-    Why: Clients and proxies drop it on the way: the call arrives without its parameters.
-
-    Fix: Use POST, or parameters in the query.
-    """
     for operation in subject.operations:
         body, pointer = subject.body(operation)
         if operation.method in ("get", "head") and isinstance(body, dict):
-            yield Found(pointer, f"{operation.label} has a body.")
+            yield Found(pointer, _("%(operation)s has a body.", operation=operation.label))
 
 
-@rule("KB237", "answer-undescribed", O, {GPT_ACTIONS: ADVICE, CHATGPT: ADVICE})
+@rule(
+    "KB237",
+    "answer-undescribed",
+    O,
+    {GPT_ACTIONS: ADVICE, CHATGPT: ADVICE},
+    what=_("An operation describes no successful answer."),
+    why=_("A model understands an answer better if it was told what is in it."),
+    fix=_("Describe the answer 200 with a schema."),
+)
 def answer_undescribed(subject: Subject) -> Iterator[Found]:
-    """An operation describes no successful answer.
-
-    Why: A model understands an answer better if it was told what is in it.
-
-    Fix: Describe the answer 200 with a schema.
-    """
     for operation in subject.operations:
         responses = operation.value.get("responses")
         statuses = list(responses) if isinstance(responses, dict) else []
         if not any(str(status)[:1] == "2" or status == "default" for status in statuses):
-            yield Found(operation.pointer, f"{operation.label} describes no answer.")
+            yield Found(
+                operation.pointer,
+                _("%(operation)s describes no answer.", operation=operation.label),
+            )
 
 
-@rule("KB238", "header-parameter", O, {NEXTCHAT: WARNING, GPT_ACTIONS: WARNING})
+@rule(
+    "KB238",
+    "header-parameter",
+    O,
+    {NEXTCHAT: WARNING, GPT_ACTIONS: WARNING},
+    what=_("An operation asks for a header or a cookie of its own."),
+    why=_(
+        "NextChat never offers headers to the model, and GPT Actions send none but their own: a "
+        "required one is always missing."
+    ),
+    fix=_("Take it in the body or the query."),
+)
 def header_parameter(subject: Subject) -> Iterator[Found]:
-    """An operation asks for a header or a cookie of its own.
-
-    Why: NextChat never offers headers to the model, and GPT Actions send none but their own:
-    a required one is always missing.
-
-    Fix: Take it in the body or the query.
-    """
     for operation in subject.operations:
         for parameter in subject.parameters(operation):
             where = parameter.value.get("in")
@@ -376,6 +464,11 @@ def header_parameter(subject: Subject) -> Iterator[Found]:
                 name = shown(str(parameter.value.get("name")))
                 yield Found(
                     parameter.pointer,
-                    f"{operation.label} asks for the {where} {name}.",
+                    _(
+                        "%(operation)s asks for the %(place)s %(name)s.",
+                        operation=operation.label,
+                        place=where,
+                        name=name,
+                    ),
                     {NEXTCHAT: level, GPT_ACTIONS: level},
                 )

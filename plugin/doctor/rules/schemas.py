@@ -22,6 +22,9 @@ from plugin.doctor.rules.levels import (
 from plugin.doctor.rules.manifest import REQUIRED
 from plugin.doctor.subject import METHODS, Subject, at
 from plugin.doctor.types import Document
+from plugin.doctor.violations import explained
+from retrieval.sentences import Sentence
+from retrieval.sentences import Sentence as _
 
 O = Document.OPENAPI  # noqa: E741 - the document
 #: Findings of one kind that are listed; a generated document repeats the same fault.
@@ -32,53 +35,55 @@ describe(
     "openapi-unrecognised",
     O,
     everybody(ERROR),
-    """The document is no OpenAPI document: it has neither `openapi` nor `paths`.
-
-    Why: No client finds an operation in it. NextChat shows "OpenAPI Schema Error", also for a
-    manifest that was given in its place.
-
-    Fix: Give the address of the OpenAPI document, not of the manifest or of a page.
-    """,
+    what=_("The document is no OpenAPI document: it has neither `openapi` nor `paths`."),
+    why=_(
+        'No client finds an operation in it. NextChat shows "OpenAPI Schema Error", also for a '
+        "manifest that was given in its place."
+    ),
+    fix=_("Give the address of the OpenAPI document, not of the manifest or of a page."),
 )
 describe(
     "KB205",
     "openapi-not-checked",
     Document.MANIFEST,
     callers(ADVICE),
-    """The OpenAPI document was not looked at.
-
-    Why: Most of what can go wrong for a client is in there.
-
-    Fix: Check again with it: without --offline, or with --openapi FILE.
-    """,
+    what=_("The OpenAPI document was not looked at."),
+    why=_("Most of what can go wrong for a client is in there."),
+    fix=_("Check again with it: without --offline, or with --openapi FILE."),
 )
 
 
-@rule("KB203", "openapi-version", O, callers(WARNING))
+@rule(
+    "KB203",
+    "openapi-version",
+    O,
+    callers(WARNING),
+    what=_("`openapi` is not a version 3.0 or 3.1."),
+    why=_(
+        "Clients read 3.0 and 3.1. Swagger 2.0 puts bodies, servers and schemas elsewhere, where "
+        "nobody looks for them."
+    ),
+    fix=_("Write the document for OpenAPI 3.0.3 or 3.1.0; converters for Swagger 2.0 exist."),
+)
 def openapi_version(subject: Subject) -> Iterator[Found]:
-    """`openapi` is not a version 3.0 or 3.1.
-
-    Why: Clients read 3.0 and 3.1. Swagger 2.0 puts bodies, servers and schemas elsewhere, where
-    nobody looks for them.
-
-    Fix: Write the document for OpenAPI 3.0.3 or 3.1.0; converters for Swagger 2.0 exist.
-    """
     version = subject.spec.get("openapi")
     if "swagger" in subject.spec and version is None:
         yield Found(
-            "/swagger", f"This is Swagger {shown(str(subject.spec['swagger']))}.", callers(ERROR)
+            "/swagger",
+            _("This is Swagger %(version)s.", version=shown(str(subject.spec["swagger"]))),
+            callers(ERROR),
         )
     elif version is None:
         yield Found(
             "",
-            "The field openapi, which names the version, is missing.",
+            _("The field openapi, which names the version, is missing."),
             {GPT_ACTIONS: ERROR, CHATGPT: WARNING, NEXTCHAT: ADVICE, MCP: WARNING},
-            fix='Add "openapi": "3.0.3".',
+            fix=_('Add "openapi": "3.0.3".'),
         )
     elif not isinstance(version, str) or not re.fullmatch(r"3\.[01]\.\d+.*", version):
         yield Found(
             "/openapi",
-            f"openapi is {shown(repr(version))}.",
+            _("openapi is %(version)s.", version=shown(repr(version))),
             {GPT_ACTIONS: WARNING, CHATGPT: WARNING, MCP: WARNING, NEXTCHAT: ADVICE},
             value="3.0.3"
             if version in (3, 3.0, "3", "3.0")
@@ -88,15 +93,19 @@ def openapi_version(subject: Subject) -> Iterator[Found]:
         )
 
 
-@rule("KB204", "openapi-schema", O, {CHATGPT: WARNING, GPT_ACTIONS: WARNING, MCP: WARNING})
+@rule(
+    "KB204",
+    "openapi-schema",
+    O,
+    {CHATGPT: WARNING, GPT_ACTIONS: WARNING, MCP: WARNING},
+    what=_("The document breaks the schema of its own OpenAPI version."),
+    why=_(
+        "Clients differ in what they forgive: one ignores the part, another refuses all of it. "
+        "Stores took many such documents."
+    ),
+    fix=_("Mend the place that is named as the OpenAPI specification has it."),
+)
 def openapi_schema(subject: Subject) -> Iterator[Found]:
-    """The document breaks the schema of its own OpenAPI version.
-
-    Why: Clients differ in what they forgive: one ignores the part, another refuses all of it.
-    Stores took many such documents.
-
-    Fix: Mend the place that is named as the OpenAPI specification has it.
-    """
     version = subject.spec.get("openapi")
     if not isinstance(version, str) or not version.startswith(("3.0", "3.1")):
         return
@@ -110,7 +119,7 @@ def openapi_schema(subject: Subject) -> Iterator[Found]:
         yield Found(pointer, message)
 
 
-def schema_errors(document: dict[str, Any], version: str) -> Iterator[tuple[str, str]]:
+def schema_errors(document: dict[str, Any], version: str) -> Iterator[tuple[str, Sentence]]:
     """(pointer, what is wrong) by the official schema. References are not followed: nothing
     is fetched."""
     # Not at the top: it loads pydantic, which no request needs.
@@ -122,7 +131,7 @@ def schema_errors(document: dict[str, Any], version: str) -> Iterator[tuple[str,
     for error in validator.schema_validator.iter_errors(without_known(document)):
         inner = deepest(error)
         pointer = "".join(f"/{escaped(str(part))}" for part in inner.absolute_path)
-        message = shown(explained(inner), 200)
+        message = explained(inner)
         if (pointer, message) not in seen:
             seen.add((pointer, message))
             yield pointer, message
@@ -170,34 +179,22 @@ def depth(error: Any) -> int:
     return len(error.absolute_path)
 
 
-def explained(error: Any) -> str:
-    """A validator's message without the whole value it speaks of."""
-    message = str(error.message)
-    text = repr(error.instance)
-    if len(text) > 60:
-        message = message.replace(text, shown(text, 60))
-    unknown = re.search(r"\('(.+?)' (?:was|were) unexpected\)", message)
-    if unknown and isinstance(error.schema, dict):
-        known = list(error.schema.get("properties", {}))
-        close = difflib.get_close_matches(unknown[1], known, 1, 0.8)
-        return f"{unknown[1]} does not belong here." + (
-            f" Did you mean {close[0]}?" if close else ""
-        )
-    return message[:1].upper() + message[1:] + ("" if message.endswith(".") else ".")
-
-
 # --- References ------------------------------------------------------------------------------
 
 
-@rule("KB206", "reference-broken", O, {CHATGPT: WARNING, GPT_ACTIONS: WARNING, MCP: WARNING})
+@rule(
+    "KB206",
+    "reference-broken",
+    O,
+    {CHATGPT: WARNING, GPT_ACTIONS: WARNING, MCP: WARNING},
+    what=_("A `$ref` leads to something that is not in the document."),
+    why=_(
+        "The client does not know what to send or what to expect there. Where the request is "
+        "concerned, the model is not told its parameters."
+    ),
+    fix=_("Define what it names under components, or correct its spelling; it begins with #/."),
+)
 def reference_broken(subject: Subject) -> Iterator[Found]:
-    """A `$ref` leads to something that is not in the document.
-
-    Why: The client does not know what to send or what to expect there. Where the request is
-    concerned, the model is not told its parameters.
-
-    Fix: Define what it names under components, or correct its spelling; it begins with #/.
-    """
     seen = set()
     for pointer, reference in subject.references:
         if not is_local(reference):
@@ -210,7 +207,13 @@ def reference_broken(subject: Subject) -> Iterator[Found]:
         close = spelling(subject.spec, reference)
         yield Found(
             f"{pointer}/$ref",
-            f"{shown(reference)} leads nowhere." + (f" Did you mean {close}?" if close else ""),
+            _(
+                "%(reference)s leads nowhere. Did you mean %(other)s?",
+                reference=shown(reference),
+                other=close,
+            )
+            if close
+            else _("%(reference)s leads nowhere.", reference=shown(reference)),
         )
 
 
@@ -238,36 +241,49 @@ def spelling(spec: dict[str, Any], reference: str) -> str:
     "reference-remote",
     O,
     {NEXTCHAT: WARNING, GPT_ACTIONS: WARNING, CHATGPT: ADVICE, MCP: WARNING},
+    what=_("A `$ref` leads to another file or address."),
+    why=_(
+        "Clients read one document only; what it names elsewhere is missing. It was not fetched "
+        "here either."
+    ),
+    fix=_("Copy it under components."),
 )
 def reference_remote(subject: Subject) -> Iterator[Found]:
-    """A `$ref` leads to another file or address.
-
-    Why: Clients read one document only; what it names elsewhere is missing. It was not fetched
-    here either.
-
-    Fix: Copy it under components.
-    """
     seen = set()
     for pointer, reference in subject.references:
         if not is_local(reference) and reference not in seen:
             seen.add(reference)
-            yield Found(f"{pointer}/$ref", f"{shown(reference)} is another document.")
+            yield Found(
+                f"{pointer}/$ref",
+                _("%(reference)s is another document.", reference=shown(reference)),
+            )
 
 
-@rule("KB207", "reference-circular", O, {NEXTCHAT: ERROR, GPT_ACTIONS: WARNING, MCP: WARNING})
+@rule(
+    "KB207",
+    "reference-circular",
+    O,
+    {NEXTCHAT: ERROR, GPT_ACTIONS: WARNING, MCP: WARNING},
+    what=_("The schema of a request contains itself."),
+    why=_(
+        "NextChat replaces references by what they name and then cannot write the request: the "
+        "chat breaks. Models' interfaces have no references across tools either."
+    ),
+    fix=_("Cut the circle: describe the inner object as one without properties."),
+)
 def reference_circular(subject: Subject) -> Iterator[Found]:
-    """The schema of a request contains itself.
-
-    Why: NextChat replaces references by what they name and then cannot write the request: the
-    chat breaks. Models' interfaces have no references across tools either.
-
-    Fix: Cut the circle: describe the inner object as one without properties.
-    """
     done: set[str] = set()
     for operation in subject.operations:
         schema, pointer = subject.body_schema(operation)
         if circle := circle_in(subject, schema, done):
-            yield Found(pointer, f"{operation.label}: {circle} contains itself.")
+            yield Found(
+                pointer,
+                _(
+                    "%(operation)s: %(reference)s contains itself.",
+                    operation=operation.label,
+                    reference=circle,
+                ),
+            )
 
 
 def circle_in(subject: Subject, schema: Any, done: set[str]) -> str:
@@ -280,7 +296,7 @@ def circle_in(subject: Subject, schema: Any, done: set[str]) -> str:
         reference = next(path[-1][1], None)
         if reference is None:
             done.add(path.pop()[0])
-        elif any(reference == passed for passed, _ in path):
+        elif any(reference == passed for passed, _inner in path):
             return reference
         elif reference not in done and reference.startswith("#/"):
             path.append((reference, references_in(at(subject.spec, unquoted(reference)))))
@@ -301,26 +317,36 @@ def references_in(node: Any) -> Iterator[str]:
             waiting.extend(node)
 
 
-@rule("KB229", "answer-unbounded", O, {GPT_ACTIONS: ADVICE, CHATGPT: ADVICE})
+@rule(
+    "KB229",
+    "answer-unbounded",
+    O,
+    {GPT_ACTIONS: ADVICE, CHATGPT: ADVICE},
+    what=_("An operation answers with a list, and nothing says how long it may get."),
+    why=_(
+        "GPT Actions refuse answers of 100,000 characters or more, and every character costs the "
+        "model room to think."
+    ),
+    fix=_("Take a limit or a page as a parameter, or give the list maxItems."),
+)
 def answer_unbounded(subject: Subject) -> Iterator[Found]:
-    """An operation answers with a list, and nothing says how long it may get.
-
-    Why: GPT Actions refuse answers of 100,000 characters or more, and every character costs the
-    model room to think.
-
-    Fix: Take a limit or a page as a parameter, or give the list maxItems.
-    """
     for operation in subject.operations:
         names = {str(p.value.get("name")) for p in subject.parameters(operation)}
-        schema, _ = subject.body_schema(operation)
+        schema, _pointer = subject.body_schema(operation)
         names |= set(properties_of(subject, schema))
         if any(LIMIT.search(name) for name in names):
             continue
         for pointer, found in answers(subject, operation.value, operation.pointer):
-            followed, _ = subject.follow(found, pointer)
+            followed, _pointer = subject.follow(found, pointer)
             is_list = isinstance(followed, dict) and followed.get("type") == "array"
             if is_list and "maxItems" not in followed:
-                yield Found(pointer, f"{operation.label} answers with a list of any length.")
+                yield Found(
+                    pointer,
+                    _(
+                        "%(operation)s answers with a list of any length.",
+                        operation=operation.label,
+                    ),
+                )
 
 
 LIMIT = re.compile(
@@ -329,7 +355,7 @@ LIMIT = re.compile(
 
 
 def properties_of(subject: Subject, schema: Any) -> list[str]:
-    followed, _ = subject.follow(schema, "")
+    followed, _pointer = subject.follow(schema, "")
     found = followed.get("properties") if isinstance(followed, dict) else None
     return list(found) if isinstance(found, dict) else []
 

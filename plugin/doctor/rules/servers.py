@@ -23,6 +23,7 @@ from plugin.doctor.subject import (
     split,
 )
 from plugin.doctor.types import Document
+from retrieval.sentences import Sentence as _
 
 O = Document.OPENAPI  # noqa: E741 - the document
 
@@ -40,19 +41,20 @@ def first(subject: Subject) -> str:
     "servers-missing",
     O,
     {GPT_ACTIONS: ERROR, NEXTCHAT: ERROR, MCP: WARNING, CHATGPT: ADVICE},
+    what=_("The document names no server."),
+    why=_(
+        "GPT Actions refuse it, and NextChat's proxy does not know where to send a call. ChatGPT's "
+        "plugins took the host of the document."
+    ),
+    fix=_(
+        'Add servers with one absolute address, such as {"servers": [{"url": '
+        '"https://kb.example.com"}]}.'
+    ),
 )
 def servers_missing(subject: Subject) -> Iterator[Found]:
-    """The document names no server.
-
-    Why: GPT Actions refuse it, and NextChat's proxy does not know where to send a call.
-    ChatGPT's plugins took the host of the document.
-
-    Fix: Add servers with one absolute address, such as
-    {"servers": [{"url": "https://kb.example.com"}]}.
-    """
     if subject.spec and not first(subject):
         pointer = "/servers" if "servers" in subject.spec else ""
-        yield Found(pointer, "No address of a server is named.")
+        yield Found(pointer, _("No address of a server is named."))
 
 
 @rule(
@@ -60,79 +62,100 @@ def servers_missing(subject: Subject) -> Iterator[Found]:
     "server-relative",
     O,
     {GPT_ACTIONS: ERROR, NEXTCHAT: ERROR, MCP: WARNING, CHATGPT: ADVICE},
+    what=_("The first server's address is not absolute."),
+    why=_(
+        "NextChat hands it to its own server, which knows nothing of the document's address; GPT "
+        "Actions refuse it."
+    ),
+    fix=_("Write the whole address, with https:// and the host."),
 )
 def server_relative(subject: Subject) -> Iterator[Found]:
-    """The first server's address is not absolute.
-
-    Why: NextChat hands it to its own server, which knows nothing of the document's address; GPT
-    Actions refuse it.
-
-    Fix: Write the whole address, with https:// and the host.
-    """
     url = first(subject)
     if url and not is_absolute(url) and "{" not in url:
-        yield Found("/servers/0/url", f"The address is not absolute: {shown(url)}")
+        yield Found("/servers/0/url", _("The address is not absolute: %(url)s", url=shown(url)))
 
 
-@rule("KB222", "server-slash", O, {NEXTCHAT: WARNING, MCP: ADVICE})
+@rule(
+    "KB222",
+    "server-slash",
+    O,
+    {NEXTCHAT: WARNING, MCP: ADVICE},
+    what=_("The first server's address ends in a slash."),
+    why=_(
+        "Clients put the path, which begins with a slash, right behind it: the call goes to "
+        "//path, which many servers do not know."
+    ),
+    fix=_("Delete the slash at the end."),
+)
 def server_slash(subject: Subject) -> Iterator[Found]:
-    """The first server's address ends in a slash.
-
-    Why: Clients put the path, which begins with a slash, right behind it: the call goes to
-    //path, which many servers do not know.
-
-    Fix: Delete the slash at the end.
-    """
     url = first(subject)
     if is_absolute(url) and url.endswith("/"):
         yield Found(
-            "/servers/0/url", f"The address ends in a slash: {shown(url)}", value=url.rstrip("/")
+            "/servers/0/url",
+            _("The address ends in a slash: %(url)s", url=shown(url)),
+            value=url.rstrip("/"),
         )
 
 
-@rule("KB223", "server-not-https", O, {GPT_ACTIONS: ERROR, CHATGPT: WARNING})
+@rule(
+    "KB223",
+    "server-not-https",
+    O,
+    {GPT_ACTIONS: ERROR, CHATGPT: WARNING},
+    what=_("The first server is called without TLS."),
+    why=_(
+        "GPT Actions call only https, on port 443 with a public certificate. On the way, everybody "
+        "can read questions and keys."
+    ),
+    fix=_("Serve the API with TLS and write https://."),
+)
 def server_not_https(subject: Subject) -> Iterator[Found]:
-    """The first server is called without TLS.
-
-    Why: GPT Actions call only https, on port 443 with a public certificate. On the way,
-    everybody can read questions and keys.
-
-    Fix: Serve the API with TLS and write https://.
-    """
     url = first(subject)
     if url.lower().startswith("http://") and not is_private(host_of(url)):
-        yield Found("/servers/0/url", f"The address has no TLS: {shown(url)}")
+        yield Found("/servers/0/url", _("The address has no TLS: %(url)s", url=shown(url)))
 
 
-@rule("KB224", "server-private", O, {GPT_ACTIONS: ERROR, CHATGPT: WARNING, NEXTCHAT: ADVICE})
+@rule(
+    "KB224",
+    "server-private",
+    O,
+    {GPT_ACTIONS: ERROR, CHATGPT: WARNING, NEXTCHAT: ADVICE},
+    what=_("The first server is on this machine or in a private network."),
+    why=_(
+        "Services on the internet cannot reach it. NextChat's server can if it is on the same "
+        "network; from inside a container, localhost is the container itself."
+    ),
+    fix=_("Name the address under which the callers reach the API."),
+)
 def server_private(subject: Subject) -> Iterator[Found]:
-    """The first server is on this machine or in a private network.
-
-    Why: Services on the internet cannot reach it. NextChat's server can if it is on the same
-    network; from inside a container, localhost is the container itself.
-
-    Fix: Name the address under which the callers reach the API.
-    """
     url = first(subject)
     if is_absolute(url) and "{" not in url and is_private(host_of(url)):
         levels: Levels | None = None
         if subject.is_local:
             levels = dict.fromkeys((GPT_ACTIONS, CHATGPT, NEXTCHAT), ADVICE)
-        yield Found("/servers/0/url", f"{host_of(url)} is no host of the public internet.", levels)
+        yield Found(
+            "/servers/0/url",
+            _("%(host)s is no host of the public internet.", host=host_of(url)),
+            levels,
+        )
 
 
-@rule("KB225", "server-variable", O, {GPT_ACTIONS: WARNING, NEXTCHAT: ERROR, MCP: WARNING})
+@rule(
+    "KB225",
+    "server-variable",
+    O,
+    {GPT_ACTIONS: WARNING, NEXTCHAT: ERROR, MCP: WARNING},
+    what=_("The first server's address has variables in braces."),
+    why=_("NextChat does not fill them in and calls a host that does not exist."),
+    fix=_("Write the address out."),
+)
 def server_variable(subject: Subject) -> Iterator[Found]:
-    """The first server's address has variables in braces.
-
-    Why: NextChat does not fill them in and calls a host that does not exist.
-
-    Fix: Write the address out.
-    """
     url = first(subject)
     if "{" in url:
         yield Found(
-            "/servers/0/url", f"The address has variables: {shown(url)}", value=filled(subject, url)
+            "/servers/0/url",
+            _("The address has variables: %(url)s", url=shown(url)),
+            value=filled(subject, url),
         )
 
 
@@ -144,29 +167,38 @@ def filled(subject: Subject, url: str) -> Any:
     return url if "{" not in url and is_absolute(url) else NOTHING
 
 
-@rule("KB234", "server-domain", O, {CHATGPT: WARNING})
+@rule(
+    "KB234",
+    "server-domain",
+    O,
+    {CHATGPT: WARNING},
+    what=_("The API is on another domain than the manifest."),
+    why=_("ChatGPT called only the manifest's own domain and its subdomains."),
+    fix=_("Serve both from the same domain."),
+)
 def server_domain(subject: Subject) -> Iterator[Found]:
-    """The API is on another domain than the manifest.
-
-    Why: ChatGPT called only the manifest's own domain and its subdomains.
-
-    Fix: Serve both from the same domain.
-    """
     host, own = host_of(first(subject)), host_of(subject.address)
     if not host or not own or "{" in host or is_private(host) or is_private(own):
         return
     if root_domain(host) != root_domain(own):
-        yield Found("/servers/0/url", f"{host} is not on the manifest's domain, {own}.")
+        yield Found(
+            "/servers/0/url",
+            _("%(host)s is not on the manifest's domain, %(own)s.", host=host, own=own),
+        )
 
 
-@rule("KB240", "server-query", O, {NEXTCHAT: WARNING, GPT_ACTIONS: WARNING})
+@rule(
+    "KB240",
+    "server-query",
+    O,
+    {NEXTCHAT: WARNING, GPT_ACTIONS: WARNING},
+    what=_("The first server's address has a query or a fragment."),
+    why=_("Clients put the path behind it, where it becomes a part of the query."),
+    fix=_("Delete everything from ? or #; describe the query as parameters."),
+)
 def server_query(subject: Subject) -> Iterator[Found]:
-    """The first server's address has a query or a fragment.
-
-    Why: Clients put the path behind it, where it becomes a part of the query.
-
-    Fix: Delete everything from ? or #; describe the query as parameters.
-    """
     parts = split(first(subject))
     if parts and parts.hostname and (parts.query or parts.fragment):
-        yield Found("/servers/0/url", f"The address has a query: {shown(first(subject))}")
+        yield Found(
+            "/servers/0/url", _("The address has a query: %(url)s", url=shown(first(subject)))
+        )
