@@ -25,11 +25,34 @@ class KbadminSite(UnfoldAdminSite):
         """Our own pages; Unfold puts them before the pages of the models."""
         # Not before this site exists: what it shows is shared with the pages of the models,
         # which register with it.
-        from kbadmin.pages import doctor, inspector, playground, preview, status, upload
+        from kbadmin.pages import (
+            doctor,
+            doctor_history,
+            inspector,
+            playground,
+            preview,
+            status,
+            upload,
+        )
 
         return [
             *inspector.urls(self),
             path("plugin-doctor/", self.admin_view(doctor.page), name="plugin_doctor"),
+            path(
+                "plugin-doctor/checks/<int:pk>/",
+                self.admin_view(doctor_history.opened),
+                name="plugin_doctor_check",
+            ),
+            path(
+                "plugin-doctor/checks/<int:pk>/delete/",
+                self.admin_view(doctor_history.delete),
+                name="plugin_doctor_check_delete",
+            ),
+            path(
+                "plugin-doctor/compare/",
+                self.admin_view(doctor_history.compare),
+                name="plugin_doctor_compare",
+            ),
             # Not behind admin_view: a program is told what is wrong, not shown a login page.
             path("plugin-doctor/report.json", doctor.report_json, name="plugin_doctor_json"),
             path("playground/", self.admin_view(playground.page), name="playground"),

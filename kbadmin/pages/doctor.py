@@ -1,13 +1,9 @@
-"""The plugin doctor: a document in, a report out, and how the plugin looks to people and models.
+"""The plugin doctor: a document in, a report out.
 
 What a person names is judged by the rules and asked for by the safe fetcher; nothing of it is
 executed, and text is shown as text.
 """
 
-import base64
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -17,11 +13,13 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext, pgettext
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
-from plugin.doctor import Document, Finding, Report, Severity, Tool, Verdict
-from plugin.doctor.formats import arguments
+from kbadmin.pages.doctor_history import PERMISSION, earlier
+from kbadmin.pages.doctor_report import shown
+from plugin.doctor import Report, history
+from plugin.doctor.kept import Kept
 from plugin.doctor.probes import Probed, probe_address, probe_document, probe_own
 from plugin.doctor.reading import MAX_BYTES
 from plugin.doctor.sources import (
@@ -33,36 +31,9 @@ from plugin.doctor.sources import (
 )
 from plugin.doctor.sources import check as check_source
 from plugin.exception_handler import body as error_body
+from plugin.models import Check
 
-PERMISSION = "retrieval.view_index"
 LONGEST_ADDRESS = 2000
-#: Of a finding's kind more are listed than anybody mends one by one.
-FINDINGS_SHOWN = 100
-TOOLS_SHOWN = 50
-
-SEVERITIES = {
-    Severity.ERROR: gettext_lazy("Errors"),
-    Severity.WARNING: gettext_lazy("Warnings"),
-    Severity.ADVICE: gettext_lazy("Advice"),
-}
-VERDICTS = {
-    Verdict.OK: gettext_lazy("works"),
-    Verdict.WARNING: gettext_lazy("works in part"),
-    Verdict.ERROR: gettext_lazy("does not work"),
-}
-DOCUMENTS = {
-    Document.MANIFEST: gettext_lazy("Manifest"),
-    Document.OPENAPI: gettext_lazy("OpenAPI document"),
-}
-
-
-ASKED = {
-    "document": gettext_lazy("Document"),
-    "logo": gettext_lazy("Logo"),
-    "legal": gettext_lazy("Legal page"),
-    "cors": gettext_lazy("From a browser"),
-    "preflight": gettext_lazy("Preflight"),
-}
 
 
 class DoctorForm(forms.Form):
@@ -149,189 +120,43 @@ def unprobed(report: Report) -> Probed:
     return Probed(report, (), None)
 
 
+def checked(request: HttpRequest, form: DoctorForm) -> tuple[Kept, Check | None]:
+    """The check that was asked for; kept if it was by POST, for a link changes nothing.
+
+    Raises Unavailable if what was named cannot be had.
+    """
+    made = run(form).kept
+    if request.method != "POST":
+        return made, None
+    kind = form.cleaned_data["kind"]
+    return made, history.keep(made, kind, source_of(form, made.report), request.user)
+
+
+def source_of(form: DoctorForm, report: Report) -> str:
+    """What makes two checks ones of the same thing."""
+    given = form.cleaned_data
+    if given["kind"] == "url":
+        return str(given["address"]).strip()
+    if given["kind"] == "file":
+        return str(given["file"].name)
+    return name_of(report) if given["kind"] == "text" else ""
+
+
+def name_of(report: Report) -> str:
+    """What a document calls itself."""
+    info = report.openapi.get("info") if report.openapi else None
+    fields = report.manifest or {}
+    named = (
+        fields.get("name_for_model"),
+        fields.get("name_for_human"),
+        info.get("title") if isinstance(info, dict) else None,
+    )
+    return next((name for name in named if isinstance(name, str) and name.strip()), "")[:200]
+
+
 def as_bytes(given: str | bytes) -> bytes:
     # A lone half of a surrogate pair can be pasted, and is no UTF-8.
     return given if isinstance(given, bytes) else given.encode("utf-8", "surrogatepass")
-
-
-# --- What is shown ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    message: str
-    document: str
-    found: Finding
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """What one rule found: its reason and its remedy are said once, however many places."""
-
-    found: Finding  #: the first one
-    whom: str
-    places: list[Place]
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    severity: str
-    title: str
-    count: int
-    entries: list[Item]
-    hidden: int
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One program of the matrix."""
-
-    name: str
-    verdict: Verdict
-    label: str
-    counts: str
-    reason: str  #: the worst that stands in its way
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """The plugin as a chat client lists it."""
-
-    name: str
-    description: str
-    name_for_model: str
-    contact: str
-    logo: str  #: a picture in an address of its own; "" without one
-
-    @property
-    def initial(self) -> str:
-        return next((letter.upper() for letter in self.name if letter.isalnum()), "?")
-
-
-@dataclass(frozen=True, slots=True)
-class Offered:
-    """A tool as the model is told of it."""
-
-    tool: Tool
-    arguments: list[str]
-    parameters: str
-
-
-def groups(report: Report) -> Iterator[Group]:
-    for severity, title in SEVERITIES.items():
-        found = report.of(severity)
-        items: dict[tuple[str, str, str], Item] = {}
-        for one in found[:FINDINGS_SHOWN]:
-            whom = concerns(one)
-            item = items.setdefault((one.rule, one.fix, whom), Item(one, whom, []))
-            item.places.append(Place(one.message.translated, str(DOCUMENTS[one.document]), one))
-        if found:
-            hidden = max(len(found) - FINDINGS_SHOWN, 0)
-            yield Group(severity.label, str(title), len(found), list(items.values()), hidden)
-
-
-def concerns(found: Finding) -> str:
-    """Whom a finding concerns as badly as it is counted."""
-    names = [name.translated for name in found.affected(found.severity)]
-    return pgettext("between the parts of a list", ", ").join(names)
-
-
-def matrix(report: Report) -> Iterator[Row]:
-    for consumer, verdict in report.consumers.items():
-        levels = [
-            (found.consumers[consumer], report.message_of(found))
-            for found in report.findings
-            if consumer in found.consumers
-        ]
-        worst = max(levels, key=lambda level: level[0], default=None)
-        counted = []
-        errors = sum(level is Severity.ERROR for level, _message in levels)
-        warnings = sum(level is Severity.WARNING for level, _message in levels)
-        if errors:
-            counted.append(ngettext("%(n)d error", "%(n)d errors", errors) % {"n": errors})
-        if warnings:
-            counted.append(ngettext("%(n)d warning", "%(n)d warnings", warnings) % {"n": warnings})
-        yield Row(
-            name=consumer.label.translated,
-            verdict=verdict,
-            label=str(VERDICTS[verdict]),
-            counts=pgettext("between the parts of a list", ", ").join(counted),
-            reason=worst[1].translated if worst and worst[0] is not Severity.ADVICE else "",
-        )
-
-
-def card(probed: Probed) -> Card | None:
-    """None where nothing of a plugin could be read."""
-
-    def text(holder: Any, *names: str) -> str:
-        found = (holder.get(name) for name in names) if isinstance(holder, dict) else ()
-        return next((each for each in found if isinstance(each, str) and each.strip()), "")
-
-    report = probed.report
-    if report.manifest:
-        fields = report.manifest
-        logo = base64.b64encode(probed.logo).decode() if probed.logo else ""
-        return Card(
-            name=text(fields, "name_for_human", "name_for_model") or _("without a name"),
-            description=text(fields, "description_for_human", "description_for_model"),
-            name_for_model=text(fields, "name_for_model"),
-            contact=text(fields, "contact_email"),
-            logo=f"data:image/png;base64,{logo}" if logo else "",
-        )
-    if report.openapi:
-        info = report.openapi.get("info")
-        return Card(
-            name=text(info, "title") or _("without a name"),
-            description=text(info, "description", "summary"),
-            name_for_model="",
-            contact="",
-            logo="",
-        )
-    return None
-
-
-def tools(report: Report) -> list[Offered]:
-    return [
-        Offered(
-            tool,
-            arguments(tool.parameters),
-            json.dumps(tool.parameters, ensure_ascii=False, indent=2),
-        )
-        for tool in report.tools[:TOOLS_SHOWN]
-    ]
-
-
-def headline(report: Report) -> str:
-    counts = {severity: len(report.of(severity)) for severity in Severity}
-    errors, warnings = counts[Severity.ERROR], counts[Severity.WARNING]
-    if errors:
-        return ngettext("%(n)d error to mend", "%(n)d errors to mend", errors) % {"n": errors}
-    if warnings:
-        return ngettext("No error, %(n)d warning", "No error, %(n)d warnings", warnings) % {
-            "n": warnings
-        }
-    return _("Right for every program")
-
-
-def shown(probed: Probed) -> dict[str, Any]:
-    report = probed.report
-    verdicts = set(report.consumers.values())
-    state = next(v for v in (Verdict.ERROR, Verdict.WARNING, Verdict.OK) if v in {*verdicts, "ok"})
-    return {
-        "report": report,
-        "headline": headline(report),
-        "state": state,
-        "groups": list(groups(report)),
-        "matrix": list(matrix(report)),
-        "card": card(probed),
-        "exchanges": [(str(ASKED[one.what]), one) for one in probed.exchanges],
-        "tools": tools(report),
-        "tools_hidden": max(len(report.tools) - TOOLS_SHOWN, 0),
-        "mended": [(str(DOCUMENTS[name]), name, text) for name, text in report.mended.items()],
-        "addresses": [
-            (str(DOCUMENTS[name]), address) for name, address in report.documents.items()
-        ],
-    }
 
 
 # --- Views ------------------------------------------------------------------------------------
@@ -358,7 +183,8 @@ def page(request: HttpRequest) -> HttpResponse:
             context["problem"], status = form.problem, HTTPStatus.BAD_REQUEST
         else:
             try:
-                context |= shown(run(form))
+                made, check = checked(request, form)
+                context |= {**shown(made), "check": check}
             except Unavailable as error:
                 context["problem"], status = (
                     error.message.translated,
@@ -367,6 +193,7 @@ def page(request: HttpRequest) -> HttpResponse:
     context["form"] = form or DoctorForm(
         initial={"kind": "url", "live": True, "address": request.GET.get("address", "")}
     )
+    context |= earlier(request)
     return TemplateResponse(request, "kbadmin/doctor.html", context, status=status)
 
 
@@ -383,8 +210,10 @@ def report_json(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return JsonResponse(error_body("invalid_request", form.problem), status=400)
     try:
-        report = run(form).report
+        made, check = checked(request, form)
     except Unavailable as error:
         return JsonResponse(error_body("unavailable", str(error)), status=422)
-    found = {"source": report.source, **report.as_json()}
+    found = {"source": made.report.source, **made.report.as_json()}
+    if check is not None:
+        found["check"] = check.pk
     return JsonResponse(found, json_dumps_params={"ensure_ascii": False, "indent": 2})

@@ -81,7 +81,7 @@ def examine(
             for document in Document
             if (reading := subject.reading(document)) and reading.address
         },
-        text=reading.text if (reading := subject.reading(main)) else "",
+        texts=texts(subject),
         unavailable=unavailable,
     )
 
@@ -107,6 +107,16 @@ def understand(
     if openapi is not None:
         second = read(openapi, address=openapi_address, expect=Document.OPENAPI)
     return Subject(reading, second, address), expect
+
+
+def texts(subject: Subject) -> dict[Document, str]:
+    """What was read; a document that is both stands there once."""
+    found = {
+        document: reading.text for document in Document if (reading := subject.reading(document))
+    }
+    if subject.manifest is not None and subject.openapi is subject.manifest:
+        del found[Document.OPENAPI]
+    return found
 
 
 def api_address(subject: Subject) -> str:

@@ -19,6 +19,23 @@ TEXTUAL = ("text/", "application/json", "application/yaml", "application/x-yaml"
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """An exchange as people read it, and as it is kept."""
+
+    what: str
+    method: str
+    url: str
+    status: int
+    milliseconds: int
+    raw: str
+    is_forbidden: bool
+
+    @property
+    def is_good(self) -> bool:
+        return 200 <= self.status < 300
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """As it went over the wire; `status` is 0 where nothing came back."""
 
@@ -77,6 +94,18 @@ class Exchange:
         lines.append(f"{self.page.status} {self.page.url}")
         lines += [f"{name}: {value}" for name, value in self.page.headers.items()]
         return "\n".join([*lines, "", self.excerpt])
+
+    @property
+    def told(self) -> Told:
+        return Told(
+            self.what,
+            self.method,
+            self.url,
+            self.status,
+            self.milliseconds,
+            self.raw,
+            self.is_forbidden,
+        )
 
 
 class Asker:

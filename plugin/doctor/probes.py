@@ -18,6 +18,7 @@ from django.conf import settings
 
 from plugin.doctor import sources
 from plugin.doctor.exchanges import Asker, Exchange, other_cases
+from plugin.doctor.kept import Kept
 from plugin.doctor.pictures import SVG, Picture, Undecodable, decode
 from plugin.doctor.registry import RULES
 from plugin.doctor.rules.levels import (
@@ -56,6 +57,11 @@ class Probed:
     report: Report
     exchanges: tuple[Exchange, ...]
     logo: bytes | None  #: a small PNG made of it
+
+    @property
+    def kept(self) -> Kept:
+        """What is shown of it, now and later."""
+        return Kept(self.report, tuple(one.told for one in self.exchanges), self.logo)
 
 
 def probe_address(address: str, consumers: Iterable[Consumer] = tuple(Consumer)) -> Probed:

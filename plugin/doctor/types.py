@@ -134,8 +134,13 @@ class Report:
     openapi: Mapping[str, Any] | None = None
     main: Document = Document.MANIFEST  #: which of the two the source itself is
     documents: Mapping[Document, str] = field(default_factory=dict)  #: where each comes from
-    text: str = ""  #: of the source, as it was read
+    texts: Mapping[Document, str] = field(default_factory=dict)  #: as they were read
     unavailable: Sentence = NOTHING_SAID  #: why the OpenAPI document could not be had
+
+    @property
+    def text(self) -> str:
+        """Of the source itself."""
+        return self.texts.get(self.main, "")
 
     @property
     def consumers(self) -> dict[Consumer, Verdict]:

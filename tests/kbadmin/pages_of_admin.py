@@ -8,6 +8,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
 from django.db.models import Model, QuerySet
 
+from plugin.models import Check
 from retrieval.models import (
     ApiKey,
     Chunk,
@@ -115,6 +116,8 @@ OWN = (
     ),
     Page("plugin-doctor", "/admin/plugin-doctor/"),
     Page("plugin-doctor-own", "/admin/plugin-doctor/?kind=own"),
+    Page("plugin-check", "/admin/plugin-doctor/checks/{check}/"),
+    Page("plugin-compare", "/admin/plugin-doctor/compare/?new={check}"),
     Page("status", "/admin/status/"),
     Page("key-revoke", "/admin/retrieval/apikey/{apikey}/revoke/"),
     Page("palette", "/admin/search/"),
@@ -192,6 +195,7 @@ def keys() -> dict[str, Any]:
         "search": key(Search.objects.order_by("-created_at")),
         "feedback": key(Feedback.objects.order_by("pk")),
         "apikey": key(ApiKey.objects.order_by("pk")),
+        "check": key(Check.objects.order_by("-pk")),
         "worker": key(Worker.objects.order_by("pk")),
         "model": key(EmbeddingModel.objects.order_by("pk")),
         "index": key(Index.objects.order_by("pk")),

@@ -32,7 +32,8 @@ MORE = Sizes(
 #: Addresses that are no pages: what a button sends to, a fragment, a file, Django's own.
 NO_PAGES = re.compile(
     r"login|logout|view_on_site|jsi18n|autocomplete|password_change_done|None"
-    r"|(upload|status)_progress|upload_preview|plugin_doctor_json|inspector_(points|progress|report)"
+    r"|(upload|status)_progress|upload_preview|plugin_doctor_(json|check_delete)"
+    r"|inspector_(points|progress|report)"
     r"|\w+_(retry|cancel|switch_chunks|keep|restore|original|retry_all|reconcile|reindex|reindex_cancel"
     r"|rollback|index_drop)"
     # Unfold registers them; nothing leads to them.
