@@ -11,7 +11,8 @@ host = f"[{settings.HOST}]" if ":" in settings.HOST else settings.HOST
 bind = [f"{host}:{settings.PORT}"]
 workers = settings.WEB_CONCURRENCY
 worker_class = "gthread"
-threads = 8
+# Most of them wait for a language model; those that work take turns (plugin/turns.py).
+threads = settings.GATEWAY_STREAMS + 16
 
 # A thread that works long keeps nobody else waiting; this is for a process that hangs.
 timeout = 120

@@ -14,6 +14,8 @@ from django.middleware.locale import LocaleMiddleware
 from django.utils import timezone
 from django.utils.deprecation import MiddlewareMixin
 
+from plugin import turns
+
 if TYPE_CHECKING:
     _Middleware = MiddlewareMixin
 else:
@@ -22,6 +24,9 @@ else:
 #: What programs call with a key of their own, many times a second: no session, no cookie, no
 #: language and no page belong to it, and a twentieth of a search went there.
 PROGRAMS = frozenset({"/search", "/feedback", "/f"})
+PROGRAMS_BELOW = "/v1/"
+#: Answered also while everything else has to wait.
+UNASKED = frozenset({"/healthz"})
 #: Set by static/kbadmin/shell.js to the name of the browser's time zone.
 TIMEZONE_COOKIE = "kbadmin_timezone"
 
@@ -48,11 +53,25 @@ def browser_timezone(
     return middleware
 
 
+def turn(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    """Work on a few requests at once, whatever number of threads there is."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.path_info in UNASKED:
+            return get_response(request)
+        with turns.turn():
+            return get_response(request)
+
+    return middleware
+
+
 class ForPeople(_Middleware):
     """Lets programs pass by a middleware."""
 
     def __call__(self, request: HttpRequest) -> Any:
-        if request.path_info in PROGRAMS:
+        if request.path_info in PROGRAMS or request.path_info.startswith(PROGRAMS_BELOW):
             return self.get_response(request)
         return super().__call__(request)
 

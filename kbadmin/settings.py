@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import dj_database_url
+from corsheaders.defaults import default_headers
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
@@ -44,8 +45,10 @@ def read(kind: str, name: str, default: Any, **options: Any) -> Any:
 
 
 def read_url(name: str, default: str) -> str:
-    """Read an absolute http(s) address; the trailing slash is dropped."""
+    """Read an absolute http(s) address; the trailing slash is dropped. Empty if it may be."""
     value = str(read("str", name, default)).strip().rstrip("/")
+    if not value:
+        return ""
     parts = urlsplit(value)
     try:
         good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -242,6 +245,23 @@ CONTACT_EMAIL: str = read("str", "KBADMIN_CONTACT_EMAIL", "admin@localhost.local
 #: Days for which the links in an answer lead to its sources and take votes on it.
 LINK_DAYS: int = read("int", "KBADMIN_LINK_DAYS", 30, validate=Range(1, 3650))
 
+# --- Gateway --------------------------------------------------------------------------
+
+#: A server that speaks OpenAI's protocol; without one, answers are made of passages alone.
+UPSTREAM_URL = read_url("KBADMIN_UPSTREAM_URL", "")
+UPSTREAM_KEY: str = read("str", "KBADMIN_UPSTREAM_KEY", "")
+#: Its model that answers for the collections; the first that it lists where empty.
+UPSTREAM_MODEL: str = read("str", "KBADMIN_UPSTREAM_MODEL", "")
+UPSTREAM_DIALECT: str = read(
+    "str", "KBADMIN_UPSTREAM_DIALECT", "auto", validate=OneOf(["auto", "openai", "fastchat"])
+)
+#: Seconds that it may be silent for.
+UPSTREAM_TIMEOUT: float = read("float", "KBADMIN_UPSTREAM_TIMEOUT", 120.0, validate=Range(1, 3600))
+#: Tokens, estimated, that the passages of one answer may take of the model's context.
+GATEWAY_TOKENS: int = read("int", "KBADMIN_GATEWAY_TOKENS", 2000, validate=Range(100, 200_000))
+#: Answers that one web process waits for and streams at once.
+GATEWAY_STREAMS: int = read("int", "KBADMIN_GATEWAY_STREAMS", 64, validate=Range(1, 1000))
+
 # --- Hosts, cookies, origins ----------------------------------------------------------
 
 
@@ -283,8 +303,20 @@ if CORS_ALLOW_ALL_ORIGINS:
 # Only what chat programs call is open to other origins, never the admin.
 CORS_URLS_REGEX = (
     r"^/(search|feedback|openapi\.(json|yaml)|\.well-known/ai-plugin\.json|ai-plugin\.json"
-    r"|logo\.png|legal|healthz|readyz|f)$"
+    r"|logo\.png|legal|healthz|readyz|f|v1/.+)$"
 )
+#: What OpenAI's own library sends along from a browser.
+CORS_ALLOW_HEADERS = [
+    *default_headers,
+    *(f"openai-{name}" for name in ("beta", "organization", "project")),
+    *(
+        f"x-stainless-{name}"
+        for name in (
+            "arch", "async", "custom-poll-interval", "helper-method", "lang", "os",
+            "package-version", "poll-helper", "retry-count", "runtime", "runtime-version", "timeout",
+        )
+    ),
+]  # fmt: skip
 CORS_PREFLIGHT_MAX_AGE = 600
 
 # Unfold's Alpine evaluates its attributes, hence 'unsafe-eval' for the admin's scripts;
@@ -329,6 +361,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
+    "kbadmin.middleware.turn",
     "kbadmin.middleware.Csp",
     "kbadmin.middleware.Session",
     "kbadmin.middleware.Locale",

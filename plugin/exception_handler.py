@@ -62,6 +62,15 @@ def _first_sentence(data: Any, path: str = "") -> str:
 # Pages for people keep Django's HTML; everything else gets the shape above.
 
 
+def told(request: HttpRequest, status: int, code: str, message: str) -> JsonResponse:
+    """An error in the shape of the one who is asked: below /v1, OpenAI's."""
+    if request.path.startswith("/v1/"):
+        from plugin.gateway import errors
+
+        return JsonResponse(errors.body(message, status, code), status=status)
+    return JsonResponse(body(code, message), status=status)
+
+
 def is_page(request: HttpRequest) -> bool:
     return request.path.startswith(("/admin", "/i18n"))
 
@@ -69,23 +78,23 @@ def is_page(request: HttpRequest) -> bool:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """What Django refuses before a view runs."""
     if isinstance(exception, RequestDataTooBig):
-        return JsonResponse(body("body_too_large", "The request body is too large."), status=413)
+        return told(request, 413, "body_too_large", "The request body is too large.")
     if isinstance(exception, DisallowedHost):
         message = "This host name is not allowed here. Add it to KBADMIN_ALLOWED_HOSTS."
-        return JsonResponse(body("host_not_allowed", message), status=400)
+        return told(request, 400, "host_not_allowed", message)
     if is_page(request):
         return defaults.bad_request(request, exception)
-    return JsonResponse(body("bad_request", "The request is malformed."), status=400)
+    return told(request, 400, "bad_request", "The request is malformed.")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if is_page(request):
         return defaults.page_not_found(request, exception)
-    return JsonResponse(body("not_found", "There is nothing at this address."), status=404)
+    return told(request, 404, "not_found", "There is nothing at this address.")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     if is_page(request):
         return defaults.server_error(request)
     message = "Something went wrong here; it has been logged."
-    return JsonResponse(body("internal_error", message), status=500)
+    return told(request, 500, "internal_error", message)

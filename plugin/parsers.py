@@ -16,6 +16,9 @@ class BodyTooLarge(APIException):
 
 
 class BoundedJSONParser(JSONParser):
+    #: Bytes; the settings' where it is None.
+    limit: int | None = None
+
     def parse(
         self,
         stream: IO[Any],
@@ -24,7 +27,7 @@ class BoundedJSONParser(JSONParser):
     ) -> dict[str, Any]:
         request = (parser_context or {}).get("request")
         length = int(request.META.get("CONTENT_LENGTH") or 0) if request else 0
-        if length > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        if length > (self.limit or settings.DATA_UPLOAD_MAX_MEMORY_SIZE):
             raise BodyTooLarge
         try:
             return super().parse(stream, media_type, parser_context)

@@ -7,6 +7,7 @@ from csp.decorators import csp_replace
 from django.urls import path
 
 from plugin import documents, health, sources, views, voting
+from plugin.gateway import views as gateway
 
 # Pages for the public and for machines need no script at all.
 strict: Any = csp_replace({"default-src": [SELF], "script-src": [NONE], "style-src": [SELF]})
@@ -14,6 +15,10 @@ strict: Any = csp_replace({"default-src": [SELF], "script-src": [NONE], "style-s
 urlpatterns = [
     path("search", views.SearchView.as_view(), name="search"),
     path("feedback", views.FeedbackView.as_view(), name="feedback"),
+    path("v1/chat/completions", gateway.ChatCompletionsView.as_view(), name="chat-completions"),
+    path("v1/models", gateway.ModelsView.as_view(), name="models"),
+    path("v1/models/<path:name>", gateway.ModelView.as_view(), name="model"),
+    path("v1/embeddings", gateway.EmbeddingsView.as_view(), name="embeddings"),
     path(".well-known/ai-plugin.json", strict(documents.ai_plugin), name="ai-plugin"),
     path("ai-plugin.json", strict(documents.ai_plugin)),
     path("openapi.json", strict(documents.openapi_json), name="openapi-json"),

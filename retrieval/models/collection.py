@@ -5,6 +5,8 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from retrieval import prompts
+
 if TYPE_CHECKING:
     from retrieval.models.index import Index
 
@@ -52,6 +54,9 @@ class Collection(models.Model):
             "duplicate_share, rerank, dense_weight, thresholds."
         ),
     )
+    #: Empty: retrieval/prompts.py's own.
+    prompt_en = models.TextField(_("prompt, English"), blank=True, max_length=prompts.MAX_LENGTH)
+    prompt_zh = models.TextField(_("prompt, Chinese"), blank=True, max_length=prompts.MAX_LENGTH)
     front_matter_schema = models.JSONField(_("front matter schema"), default=dict, blank=True)
 
     live_index = models.ForeignKey(
@@ -100,6 +105,12 @@ class Collection(models.Model):
         self.live_index = index
         self.save(update_fields=["live_index", "updated_at"])
         return index
+
+    def prompt_in(self, language: str) -> str:
+        """What a language model is told along with passages: "en" or "zh"."""
+        if language == "zh":
+            return self.prompt_zh or prompts.CHINESE
+        return self.prompt_en or prompts.ENGLISH
 
     def tombstone(self) -> None:
         """Hide from every search from this commit on; the worker cleans up behind.
