@@ -313,7 +313,8 @@ CORS_ALLOW_HEADERS = [
         f"x-stainless-{name}"
         for name in (
             "arch", "async", "custom-poll-interval", "helper-method", "lang", "os",
-            "package-version", "poll-helper", "retry-count", "runtime", "runtime-version", "timeout",
+            "package-version", "poll-helper", "retry-count", "runtime", "runtime-version",
+            "timeout",
         )
     ),
 ]  # fmt: skip

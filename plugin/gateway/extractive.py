@@ -107,7 +107,7 @@ def done(task: Task, messages: Sequence[Message]) -> str:
         return "\n".join(
             [words.questions, *(f"- {questions.shortened(text, 200)}" for text in asked)]
         )
-    empty = {
+    empty: dict[Task, dict[str, list[str]]] = {
         Task.TAGS: {"tags": []},
         Task.FOLLOW_UPS: {"follow_ups": []},
         Task.QUERIES: {"queries": []},

@@ -5,20 +5,22 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from plugin.gateway.errors import UpstreamError
+
 DONE = "[DONE]"
 #: Characters of one event; more is no chunk of an answer.
 MAX_EVENT = 4 * 1024 * 1024
 
 
 def events(pieces: Iterable[bytes]) -> Iterator[str]:
-    """The data of each event, as soon as it is complete. Raises ValueError if one is too long."""
+    """The data of each event as soon as it is complete. Raises UpstreamError if it is too long."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     rest = ""
     data: list[str] = []
     for piece in pieces:
         rest += decoder.decode(piece)
         if len(rest) > MAX_EVENT:
-            raise ValueError("an event is too long")
+            raise UpstreamError("The language model's server sent what cannot be read.")
         # Not splitlines(), which also splits at separators that JSON may hold.
         *lines, rest = rest.replace("\r\n", "\n").split("\n")
         for line in lines:

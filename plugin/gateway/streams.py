@@ -116,7 +116,8 @@ def _finish(spoken: Spoken, index: int, reason: str, ending: Ending) -> Iterator
 
 def completion(chunks: Iterable[Chunk], model: str) -> dict[str, Any]:
     """The answer that a client gets which did not want a stream, of chunks of our own making."""
-    text, extra = "", {}
+    text = ""
+    extra: dict[str, Any] = {}
     for chunk in chunks:
         for choice in choices_of(chunk):
             text += choice["delta"].get("content") or ""

@@ -121,8 +121,8 @@ def read_json(response: httpx.Response, watch: Watch) -> dict[str, Any]:
         raise UpstreamError("The language model's server answered with something else.") from error
     if not isinstance(answer, dict):
         raise UpstreamError("The language model's server answered with something else.")
-    if error := error_in(answer):
-        raise error
+    if told := error_in(answer):
+        raise told
     return answer
 
 
@@ -143,8 +143,8 @@ def read_chunks(response: httpx.Response, watch: Watch) -> Iterator[dict[str, An
                 is_done = True
                 break
             chunk = _chunk(data)
-            if error := error_in(chunk):
-                raise error
+            if told := error_in(chunk):
+                raise told
             has_finished = has_finished or any(
                 choice.get("finish_reason") for choice in choices_of(chunk)
             )
@@ -172,8 +172,8 @@ def choices_of(answer: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _as_chunks(answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    head = {name: answer[name] for name in ("id", "created", "model") if name in answer}
-    head["object"] = "chat.completion.chunk"
+    head: dict[str, Any] = {"object": "chat.completion.chunk"}
+    head |= {name: answer[name] for name in ("id", "created", "model") if name in answer}
     for choice in choices_of(answer):
         index, delta = choice.get("index", 0), choice.get("message") or {}
         reason = choice.get("finish_reason") or "stop"
