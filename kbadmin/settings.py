@@ -303,11 +303,12 @@ if CORS_ALLOW_ALL_ORIGINS:
 # Only what chat programs call is open to other origins, never the admin.
 CORS_URLS_REGEX = (
     r"^/(search|feedback|openapi\.(json|yaml)|\.well-known/ai-plugin\.json|ai-plugin\.json"
-    r"|logo\.png|legal|healthz|readyz|f|v1/.+)$"
+    r"|logo\.png|legal|healthz|readyz|f|mcp|v1/.+)$"
 )
-#: What OpenAI's own library sends along from a browser.
+#: What OpenAI's own library and clients of MCP send along from a browser.
 CORS_ALLOW_HEADERS = [
     *default_headers,
+    *(f"mcp-{name}" for name in ("method", "name", "protocol-version", "session-id")),
     *(f"openai-{name}" for name in ("beta", "organization", "project")),
     *(
         f"x-stainless-{name}"

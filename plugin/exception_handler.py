@@ -34,7 +34,7 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     code, message, details = "error", str(error), {}
     if isinstance(error, exceptions.ValidationError):
         code, details = "invalid_request", response.data
-        message = _first_sentence(response.data)
+        message = first_sentence(response.data)
     elif isinstance(error, exceptions.ParseError):
         code, message = "invalid_json", f"The body is not valid JSON: {error.detail}"
     elif isinstance(error, exceptions.NotAuthenticated):
@@ -47,14 +47,14 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     return response
 
 
-def _first_sentence(data: Any, path: str = "") -> str:
+def first_sentence(data: Any, path: str = "") -> str:
     """The first of DRF's nested messages, with the name of its field in front."""
     if isinstance(data, dict):
         key, value = next(iter(data.items()))
         inner = "" if key == "non_field_errors" else str(key)
-        return _first_sentence(value, f"{path}.{inner}".strip("."))
+        return first_sentence(value, f"{path}.{inner}".strip("."))
     if isinstance(data, list):
-        return _first_sentence(data[0], path) if data else path
+        return first_sentence(data[0], path) if data else path
     return f"{path}: {data}" if path else str(data)
 
 

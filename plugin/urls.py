@@ -8,6 +8,7 @@ from django.urls import path
 
 from plugin import documents, health, sources, views, voting
 from plugin.gateway import views as gateway
+from plugin.mcp.view import mcp
 
 # Pages for the public and for machines need no script at all.
 strict: Any = csp_replace({"default-src": [SELF], "script-src": [NONE], "style-src": [SELF]})
@@ -28,6 +29,7 @@ urlpatterns = [
     path("f", voting.VoteView.as_view(), name="vote-by-script"),
     path("f/<token>", strict(voting.vote_page), name="vote"),
     path("source/<token>", strict(sources.source_page), name="source"),
+    path("mcp", mcp, name="mcp"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
 ]

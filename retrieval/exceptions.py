@@ -93,6 +93,13 @@ class LinkExpired(KnowledgeBaseError):
     status = 410
 
 
+class DocumentGone(KnowledgeBaseError):
+    """A document that is not searched, or not any more."""
+
+    code = "document_gone"
+    status = 404
+
+
 class SourceError(KnowledgeBaseError):
     """What was given to ingest cannot be used as a whole: nothing was changed."""
 
