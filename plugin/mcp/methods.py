@@ -4,7 +4,7 @@ from typing import Any
 
 from django.conf import settings
 
-from plugin.manifest import manifest
+from plugin.identity import current
 from plugin.mcp import resources, tools
 from plugin.mcp.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
 from plugin.mcp.revisions import META_SERVER, SPOKEN, STATELESS, negotiated
@@ -84,10 +84,9 @@ def _check_one_page(params: dict[str, Any]) -> None:
 
 
 def server_info() -> dict[str, Any]:
-    return {**SERVER, "title": manifest()["name_for_human"], "websiteUrl": settings.PUBLIC_URL}
+    return {**SERVER, "title": current().name_for_human, "websiteUrl": settings.PUBLIC_URL}
 
 
 def instructions() -> str:
     """How a model should use the tools together: what the manifest says, by their names here."""
-    text: str = manifest()["description_for_model"]
-    return text.replace("submitFeedback", tools.FEEDBACK.name)
+    return current().description_for_model.replace("submitFeedback", tools.FEEDBACK.name)

@@ -9,6 +9,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
 
 from plugin.authentication import ApiKeyAuthentication
 from plugin.mcp.jsonrpc import (
@@ -62,7 +63,7 @@ def mcp(request: HttpRequest) -> HttpResponse:
         key = _key(request)
     except AuthenticationFailed as error:
         response = _refused(401, str(error.detail))
-        response["WWW-Authenticate"] = ApiKeyAuthentication().authenticate_header(request)
+        response["WWW-Authenticate"] = ApiKeyAuthentication().authenticate_header(Request(request))
         return response
     if request.content_type != "application/json":
         return _refused(415, "Send the Content-Type application/json.")
@@ -131,13 +132,13 @@ def _told(
         return failure(request_id, error)
     except Exception:
         logger.exception("MCP: %s failed", method)
-        error = RpcError(INTERNAL_ERROR, "Something went wrong here; it has been logged.")
-        return failure(request_id, error)
+        bug = RpcError(INTERNAL_ERROR, "Something went wrong here; it has been logged.")
+        return failure(request_id, bug)
 
 
 def _key(request: HttpRequest) -> ApiKey | None:
     """The key that a request brings; None where none is asked for. Raises AuthenticationFailed."""
-    found = ApiKeyAuthentication().authenticate(request)
+    found = ApiKeyAuthentication().authenticate(Request(request))
     if found is not None:
         return found[1]
     if settings.PLUGIN_AUTH != "none":

@@ -8,7 +8,8 @@ from tests.plugin.conftest import error_of
 pytestmark = pytest.mark.django_db
 
 OPEN = ["/search", "/feedback", "/openapi.json", "/openapi.yaml", "/.well-known/ai-plugin.json",
-        "/ai-plugin.json", "/logo.png", "/legal", "/healthz", "/readyz"]  # fmt: skip
+        "/ai-plugin.json", "/logo.png", "/legal", "/healthz", "/readyz",
+        "/mcp"]  # fmt: skip
 ORIGIN = "http://localhost:3000"
 
 
