@@ -5,6 +5,3 @@ from django.utils.translation import gettext_lazy as _
 class PluginConfig(AppConfig):
     name = "plugin"
     verbose_name = _("Plugin")
-
-    def ready(self) -> None:
-        from plugin import checks  # noqa: F401 - registers the system check

@@ -1,16 +1,19 @@
-"""System checks: whether what we tell chat programs about ourselves is right."""
+"""System checks: whether what we tell chat programs about ourselves is right.
+
+Only `manage.py check` and `setup` ask, for it takes about a second: most commands run the system
+checks, and need not wait for the validator of OpenAPI documents each time.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, Warning, register
+from django.core.checks import CheckMessage, Warning
 from django.db import DatabaseError
 
 
-@register()
 def check_own_manifest(
-    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
     """Errors of our own manifest and OpenAPI document; without them kbadmin still runs."""
     # Not at the top: this loads the views and the validator, which most commands never use.

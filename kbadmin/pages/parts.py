@@ -18,10 +18,11 @@ from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from kbadmin.pages.bounded import count
 from kbadmin.pages.revisions import latest_revisions
+from plugin.doctor import own
 from retrieval.admin.index_state import differences, impatient_store
 from retrieval.exceptions import VectorStoreError
 from retrieval.factories import bundle_of
@@ -221,6 +222,24 @@ def reranker() -> Part | None:
     )
 
 
+def plugin() -> Part:
+    """What chat programs are told of this server."""
+    name = _("Plugin manifest")
+    found = own.health()
+    see = Fix(url=f"{reverse('admin:plugin_doctor')}?kind=own")
+    counted = []
+    if found.errors:
+        counted.append(ngettext("%(n)d error", "%(n)d errors", found.errors) % {"n": found.errors})
+    if found.warnings:
+        text = ngettext("%(n)d warning", "%(n)d warnings", found.warnings)
+        counted.append(text % {"n": found.warnings})
+    if not counted:
+        return works(name, _("Right for every chat program."))
+    sentence = _("The plugin doctor found %(counted)s in what chat programs read of this server.")
+    told = sentence % {"counted": pgettext("between the parts of a list", ", ").join(counted)}
+    return (broken if found.errors else look)(name, told, see)
+
+
 def disk() -> Part:
     name = _("Disk")
     free = shutil.disk_usage(settings.DATA_DIR).free
@@ -239,6 +258,7 @@ PARTS: tuple[Callable[[], Part | None], ...] = (
     documents,
     model,
     reranker,
+    plugin,
     disk,
 )
 

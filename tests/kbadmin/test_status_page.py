@@ -63,6 +63,7 @@ def test_every_part_has_its_sentence(
         "Worker",
         "Documents",
         "Embedding model",
+        "Plugin manifest",
         "Disk",
     ]
     assert (found["Database"].tone, found["Chroma"].tone, found["Disk"].tone) == ("live",) * 3
@@ -366,3 +367,16 @@ class TestInABrowser:
         asked.clear()
         tab.wait_for_timeout(2500)
         assert asked == []
+
+
+def test_faults_of_our_own_manifest_are_told_with_the_way_to_the_doctor(
+    parts: Callable[[], dict[str, Part]], collection: Collection, settings: Any
+) -> None:
+    part = parts()["Plugin manifest"]
+    assert (part.tone, part.sentence) == ("live", "Right for every chat program.")
+    settings.PUBLIC_URL = "http://kb.acme-notes.com"
+    part = parts()["Plugin manifest"]
+    assert part.tone == "failed"
+    assert "error" in part.sentence
+    assert part.fix is not None
+    assert part.fix.url == "/admin/plugin-doctor/?kind=own"

@@ -9,6 +9,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from kbadmin.bootstrap import bootstrap
+from plugin.checks import check_own_manifest
 
 
 class Command(BaseCommand):
@@ -27,6 +28,8 @@ class Command(BaseCommand):
             if settings.RERANKER:
                 call_command("prepare_model", "--reranker", stdout=self.stdout, stderr=self.stderr)
             bootstrap(self.stdout)
+            for problem in check_own_manifest():
+                self.stderr.write(self.style.WARNING(str(problem)))
         except DatabaseError as error:
             raise CommandError(describe_database_error(error)) from error
         except OSError as error:
