@@ -7,7 +7,7 @@ DEPLOY_ENV := KBADMIN_PUBLIC_URL=https://kb.example.org KBADMIN_DATA_DIR=build/c
 TEMPLATES = $(shell find templates -name '*.html' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test drill bench-ingest bench-search bench-pages screenshots eval eval-postgres eval-int8 lint format clean python
+.PHONY: help run test drill bench-ingest bench-search bench-pages screenshots eval eval-postgres eval-int8 lint compose-check format clean python
 
 help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -68,6 +68,10 @@ ifneq ($(TEMPLATES),)
 	$(BIN)/djhtml --check $(TEMPLATES)
 	$(BIN)/djade --check $(TEMPLATES)
 endif
+	@$(MAKE) --no-print-directory compose-check
+
+compose-check: ## Check docker-compose.yml and the Dockerfiles, without a Docker engine
+	$(BIN)/python -m deploy.compose_check
 
 format: ## Rewrite code and templates in the house style
 	$(BIN)/ruff check --fix .

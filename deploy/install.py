@@ -18,8 +18,8 @@ NEWER_PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PROBE_SECONDS = 3.0
 FREE_BYTES = 3 * 1024**3
-RUNTIME = ("requirements.txt",)
-DEVELOPMENT = ("requirements.txt", "requirements-dev.txt")
+RUNTIME = ("requirements-runtime.txt", "requirements.txt")
+DEVELOPMENT = (*RUNTIME, "requirements-dev.txt")
 #: There while packages change: a .venv that still has it was left in the middle.
 UNFINISHED = ".kbadmin-installing"
 DISK_FULL = "No space left on device"

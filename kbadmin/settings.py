@@ -424,10 +424,12 @@ if TIME_ZONE not in zoneinfo.available_timezones():
     )
 
 STATIC_URL = "static/"
-STATIC_ROOT = DATA_DIR / "static"
+#: Where an image has them collected and compressed; empty elsewhere.
+_static_dir: str = read("str", "KBADMIN_STATIC_DIR", "")
+STATIC_ROOT = Path(_static_dir).resolve() if _static_dir else DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # Served straight from the source folders: one step less between a clone and a start.
-WHITENOISE_USE_FINDERS = True
+WHITENOISE_USE_FINDERS = not _static_dir
 MEDIA_ROOT = DATA_DIR / "media"
 MEDIA_URL = ""  # originals are downloaded through a view that checks permissions
 

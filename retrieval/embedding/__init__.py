@@ -4,6 +4,7 @@
 Neither imports torch into the caller, unless the model cannot be served without it.
 """
 
+import importlib.util
 import shlex
 import subprocess
 import sys
@@ -21,6 +22,7 @@ __all__ = [
 ]  # fmt: skip
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
+EXPORTERS = ("torch", "sentence_transformers", "onnx")
 
 
 def prepare(name: str, models: Path, say: Callable[[str], None]) -> Bundle:
@@ -48,8 +50,18 @@ def prepare_reranker(name: str, models: Path, say: Callable[[str], None]) -> Rer
     return bundle
 
 
+def can_prepare() -> bool:
+    """Whether what exports models is installed; the Docker image that serves does without."""
+    return all(map(importlib.util.find_spec, EXPORTERS))
+
+
 def _run(module: str, name: str, models: Path, say: Callable[[str], None]) -> ModelUnusable | None:
     """Export a model in a process of its own. Returns why that failed, None if it did not."""
+    if not can_prepare():
+        return ModelUnusable(
+            f"The model {name} is not prepared, and what prepares models is not installed here. "
+            "Run: pip install -r requirements.txt, or in Docker: docker compose run --rm prepare"
+        )
     command = [sys.executable, "-W", "ignore", "-m", module, name, str(models)]
     # Errors go to a file: a pipe that nobody empties would stop a talkative library.
     with (
@@ -75,9 +87,14 @@ def _run(module: str, name: str, models: Path, say: Callable[[str], None]) -> Mo
 def load(bundle: Bundle, threads: int) -> Embedder:
     """Serve a prepared model with the runtime that it was prepared for.
 
-    Raises ModelUnusable if its files are damaged.
+    Raises ModelUnusable if its files are damaged, or if it takes torch and there is none.
     """
     if bundle.runtime == "torch":
+        if not can_prepare():
+            raise ModelUnusable(
+                f"The model {bundle.name} could not be exported to ONNX and takes PyTorch, which "
+                "is not installed here. Run: pip install -r requirements.txt, or choose another."
+            )
         from retrieval.embedding.torch_runtime import TorchEmbedder
 
         return TorchEmbedder(bundle, threads)

@@ -8,6 +8,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from retrieval import sync, worker
@@ -56,6 +57,24 @@ def test_a_worker_registers_works_and_signs_off(queue, in_chroma):
     assert row.done_count == 2
     assert states() == {"indexed"}
     assert in_chroma(collection) == live_rows(collection)
+
+
+@committed
+def test_whether_a_worker_of_this_machine_is_alive_can_be_asked(db):
+    def check():
+        call_command("worker", "--check")
+
+    with pytest.raises(CommandError, match="No worker"):
+        check()
+    with WorkerProcess() as process:
+        check()
+        Worker.objects.filter(name=process.name).update(host="another")
+        with pytest.raises(CommandError, match="No worker"):
+            check()
+        Worker.objects.filter(name=process.name).update(host=process.host)
+        check()
+    with pytest.raises(CommandError, match="No worker"):
+        check()
 
 
 @committed

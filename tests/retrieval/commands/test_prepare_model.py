@@ -66,3 +66,11 @@ def test_setup_prepares_the_reranker_that_is_set(reranker, settings, tmp_path, m
     call_command("setup")
     expected = [("prepare_model",), ("prepare_model", "--reranker")]
     assert prepared == expected[: 2 if reranker else 1]
+
+
+def test_where_nothing_can_prepare_models_it_says_what_does(monkeypatch, settings, tmp_path):
+    settings.MODEL_DIR = tmp_path
+    monkeypatch.setattr(embedding, "EXPORTERS", ("no_such_package",))
+    with pytest.raises(CommandError, match=r"requirements\.txt.*docker compose run --rm prepare"):
+        call_command("prepare_model", "--model", "somebody/some-model")
+    assert not EmbeddingModel.objects.exists()
