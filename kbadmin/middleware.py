@@ -23,7 +23,12 @@ else:
 
 #: What programs call with a key of their own, many times a second: no session, no cookie, no
 #: language and no page belong to it, and a twentieth of a search went there.
-PROGRAMS = frozenset({"/search", "/feedback", "/f", "/mcp"})
+PROGRAMS = frozenset(
+    {
+        *("/search", "/passage", "/feedback", "/f", "/mcp"),
+        *("/nextchat/search", "/nextchat/passage", "/nextchat/feedback"),
+    }
+)
 PROGRAMS_BELOW = "/v1/"
 #: Answered also while everything else has to wait.
 UNASKED = frozenset({"/healthz"})

@@ -242,6 +242,9 @@ if API_KEY and len(API_KEY) < 16:
     raise ImproperlyConfigured("KBADMIN_API_KEY: give at least 16 characters")
 CONTACT_EMAIL: str = read("str", "KBADMIN_CONTACT_EMAIL", "admin@localhost.localdomain")
 
+#: Where browsers open NextChat, and the model that its chats begin with: its own where empty.
+NEXTCHAT_URL = read_url("KBADMIN_NEXTCHAT_URL", "http://localhost:3000")
+NEXTCHAT_MODEL: str = read("str", "KBADMIN_NEXTCHAT_MODEL", "", validate=Length(0, 200))
 #: Days for which the links in an answer lead to its sources and take votes on it.
 LINK_DAYS: int = read("int", "KBADMIN_LINK_DAYS", 30, validate=Range(1, 3650))
 
@@ -300,10 +303,15 @@ CORS_ALLOWED_ORIGINS = read_origins("KBADMIN_CORS_ORIGINS", "http://localhost:30
 CORS_ALLOW_ALL_ORIGINS = "*" in CORS_ALLOWED_ORIGINS
 if CORS_ALLOW_ALL_ORIGINS:
     CORS_ALLOWED_ORIGINS = []
+elif os.environ.get("KBADMIN_NEXTCHAT_URL", "").strip():
+    # Named for the first time, it calls from there; the default is in the list above.
+    CORS_ALLOWED_ORIGINS.append("{0.scheme}://{0.netloc}".format(urlsplit(NEXTCHAT_URL)))
 # Only what chat programs call is open to other origins, never the admin.
 CORS_URLS_REGEX = (
-    r"^/(search|feedback|openapi\.(json|yaml)|\.well-known/ai-plugin\.json|ai-plugin\.json"
-    r"|logo\.png|legal|healthz|readyz|f|mcp|v1/.+)$"
+    r"^/(search|passage|feedback|openapi\.(json|yaml)|\.well-known/ai-plugin\.json|ai-plugin\.json"
+    r"|logo\.png|legal|healthz|readyz|f|mcp|v1/.+"
+    r"|nextchat/(search|passage|feedback|openapi\.json|plugins\.json|masks\.json"
+    r"|serviceWorkerRegister\.js))$"
 )
 #: What OpenAI's own library and clients of MCP send along from a browser.
 CORS_ALLOW_HEADERS = [

@@ -55,6 +55,11 @@ def source_link(hit: Hit) -> str:
     return hit.url or settings.PUBLIC_URL + reverse("source", args=[source_token(hit)])
 
 
+def passage_link(chunk_id: int, url: str = "") -> str:
+    """The same for a chunk whose document has this address, or none."""
+    return url or settings.PUBLIC_URL + reverse("source", args=[_sources.sign(str(chunk_id))])
+
+
 def vote_token(query_id: str, rating: Rating) -> str:
     packed = base64.urlsafe_b64encode(uuid.UUID(query_id).bytes).decode().rstrip("=")
     return _votes.sign(packed + _LETTERS[rating])

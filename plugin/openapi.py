@@ -13,7 +13,9 @@ from drf_spectacular.plumbing import build_bearer_security_scheme_object
 
 from plugin.identity import Identity, current
 
-SEARCH, FEEDBACK = "/search", "/feedback"
+SEARCH, PASSAGE, FEEDBACK = "/search", "/passage", "/feedback"
+#: Where the operations answer as NextChat needs them.
+NEXTCHAT = "/nextchat"
 VERSION = "1"
 Endpoint = tuple[str, str, str, Callable[..., Any]]
 
@@ -24,6 +26,7 @@ class Audience:
 
     paths: tuple[str, ...]  #: what it is offered, in this order
     server: Callable[[], str]  #: where it calls: absolute, without a slash at the end
+    mount: str = ""  #: below which its operations are; the server's address ends in it
 
 
 #: By the name that `document` takes. A variant is a line here; paths are those of plugin.urls.
@@ -31,7 +34,11 @@ AUDIENCES: Mapping[str, Audience] = {
     "plugin": Audience((SEARCH, FEEDBACK), lambda: settings.PLUGIN_SERVER_URL),
     # Called from outside, whatever chat servers beside us use.
     "actions": Audience((SEARCH, FEEDBACK), lambda: settings.PUBLIC_URL),
-    "nextchat": Audience((SEARCH, FEEDBACK), lambda: settings.PLUGIN_SERVER_URL),
+    "nextchat": Audience(
+        (SEARCH, PASSAGE, FEEDBACK),
+        lambda: settings.PLUGIN_SERVER_URL + NEXTCHAT,
+        mount=NEXTCHAT,
+    ),
 }
 
 
@@ -96,7 +103,7 @@ def document(audience: str = "plugin", identity: Identity | None = None) -> dict
     """
     wanted = AUDIENCES[audience]
     told = current() if identity is None else identity
-    made = generated(settings.PLUGIN_AUTH)
+    made = generated(settings.PLUGIN_AUTH, wanted.mount)
     return {
         **made,
         "info": {
@@ -130,9 +137,15 @@ def _described(operation: dict[str, Any], texts: Mapping[str, str]) -> dict[str,
 
 
 @cache
-def generated(auth: str) -> dict[str, Any]:
-    """Everything that any audience is offered, made of the views; `auth` is PLUGIN_AUTH, on
-    which it depends, and nothing else changes while a process runs."""
-    generator = SchemaGenerator()  # type: ignore[no-untyped-call]
+def generated(auth: str, mount: str = "") -> dict[str, Any]:
+    """Everything that any audience is offered below a path, made of the views; `auth` is
+    PLUGIN_AUTH, on which it depends, and nothing else changes while a process runs."""
+    patterns: Any = None
+    if mount == NEXTCHAT:
+        # Not at the top: what is below it describes itself with this document.
+        from plugin.nextchat.urls import tools
+
+        patterns = tools
+    generator = SchemaGenerator(patterns=patterns)  # type: ignore[no-untyped-call]
     schema: dict[str, Any] = generator.get_schema(public=True)  # type: ignore[no-untyped-call]
     return schema

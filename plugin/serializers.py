@@ -11,7 +11,7 @@ from retrieval.types import Mode
 MAX_COMMENT_LENGTH = 4000
 
 
-class SearchInput(serializers.Serializer[Any]):
+class QuestionInput(serializers.Serializer[Any]):
     query = serializers.CharField(
         max_length=MAX_QUERY_LENGTH,
         help_text="What to find: a question or keywords, in the user's own language.",
@@ -27,6 +27,21 @@ class SearchInput(serializers.Serializer[Any]):
         max_length=100,
         help_text="Which collection to search; leave it out for the default one.",
     )
+
+    #: Names that older clients send.
+    ALIASES = {"q": "query", "topk": "top_k"}
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            # Models fill in what they could leave out.
+            data = {key: value for key, value in data.items() if value not in (None, "")}
+            for alias, name in self.ALIASES.items():
+                if alias in data:
+                    data.setdefault(name, data[alias])
+        return super().to_internal_value(data)
+
+
+class SearchInput(QuestionInput):
     filter = serializers.DictField(
         required=False,
         help_text=(
@@ -56,18 +71,6 @@ class SearchInput(serializers.Serializer[Any]):
     explain = serializers.BooleanField(
         required=False, help_text="Say for each passage why it stands where it does."
     )
-
-    #: Names that older clients send.
-    ALIASES = {"q": "query", "topk": "top_k"}
-
-    def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, dict):
-            # Models fill in what they could leave out.
-            data = {key: value for key, value in data.items() if value not in (None, "")}
-            for alias, name in self.ALIASES.items():
-                if alias in data:
-                    data.setdefault(name, data[alias])
-        return super().to_internal_value(data)
 
 
 class ExplanationOutput(serializers.Serializer[Any]):
@@ -127,6 +130,41 @@ class SearchOutput(serializers.Serializer[Any]):
         required=False,
         help_text="Milliseconds by stage; only if an explanation was asked for.",
     )
+
+
+class PassageInput(serializers.Serializer[Any]):
+    chunk_id = serializers.IntegerField(
+        min_value=1, max_value=2**63 - 1, help_text="The chunk_id of a result of search."
+    )
+    # As above.
+    context = serializers.IntegerField(  # type: ignore[assignment]
+        required=False,
+        min_value=0,
+        max_value=MAX_CONTEXT,
+        help_text="How many passages before and after it to return as well; 1 if left out.",
+    )
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            data = {key: value for key, value in data.items() if value not in (None, "")}
+        return super().to_internal_value(data)
+
+
+class PassageOutput(serializers.Serializer[Any]):
+    chunk_id = serializers.IntegerField()
+    document_id = serializers.IntegerField()
+    external_id = serializers.CharField(help_text="Path or address of the document.")
+    title = serializers.CharField(help_text="Title of its document.")
+    heading_path = serializers.ListField(
+        child=serializers.CharField(), help_text="Headings above the passage."
+    )
+    url = serializers.CharField(help_text="Where the document can be read; may be empty.")
+    meta = serializers.DictField(help_text="Front matter of the document.")
+    before = serializers.CharField(help_text="What stands before the passage; may be empty.")
+    text = serializers.CharField(help_text="The passage, as Markdown.")
+    after = serializers.CharField(help_text="What stands after the passage; may be empty.")
+    has_more_before = serializers.BooleanField(help_text="A larger context returns more before.")
+    has_more_after = serializers.BooleanField(help_text="A larger context returns more after.")
 
 
 class FeedbackInput(serializers.Serializer[Any]):

@@ -4,7 +4,7 @@ from typing import Any
 
 from csp.constants import NONE, SELF
 from csp.decorators import csp_replace
-from django.urls import path
+from django.urls import include, path
 
 from plugin import documents, health, sources, views, voting
 from plugin.gateway import views as gateway
@@ -15,6 +15,7 @@ strict: Any = csp_replace({"default-src": [SELF], "script-src": [NONE], "style-s
 
 urlpatterns = [
     path("search", views.SearchView.as_view(), name="search"),
+    path("passage", views.PassageView.as_view(), name="passage"),
     path("feedback", views.FeedbackView.as_view(), name="feedback"),
     path("v1/chat/completions", gateway.ChatCompletionsView.as_view(), name="chat-completions"),
     path("v1/models", gateway.ModelsView.as_view(), name="models"),
@@ -26,6 +27,7 @@ urlpatterns = [
     path("openapi.yaml", strict(documents.openapi_yaml), name="openapi-yaml"),
     path("logo.png", strict(documents.logo), name="logo"),
     path("legal", strict(documents.legal), name="legal"),
+    path("nextchat/", include("plugin.nextchat.urls")),
     path("f", voting.VoteView.as_view(), name="vote-by-script"),
     path("f/<token>", strict(voting.vote_page), name="vote"),
     path("source/<token>", strict(sources.source_page), name="source"),

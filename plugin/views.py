@@ -15,17 +15,22 @@ from plugin.serializers import (
     ErrorOutput,
     FeedbackInput,
     FeedbackOutput,
+    PassageInput,
+    PassageOutput,
     SearchInput,
     SearchOutput,
 )
 from retrieval.feedback import Vote, record
 from retrieval.models import ApiKey
 from retrieval.search import search
+from retrieval.surroundings import Extract, surroundings
 from retrieval.types import Hit, SearchRequest, SearchResponse
 
 CHANNEL = "plugin"
 #: Made once: a serializer copies its fields for each instance, and these keep nothing of a body.
 _search_input, _feedback_input = SearchInput(), FeedbackInput()
+_passage_input = PassageInput()
+RATINGS = {"up": 1, "down": -1}
 
 
 class SearchView(APIView):
@@ -45,7 +50,7 @@ class SearchView(APIView):
         tags=["search"],
     )
     def post(self, request: Request) -> Response:
-        wanted = _checked(_search_input, request)
+        wanted = checked(_search_input, request)
         answer = search(
             SearchRequest(
                 query=wanted["query"],
@@ -62,7 +67,7 @@ class SearchView(APIView):
         return Response(as_answer(answer, explain=wanted.get("explain", False)))
 
 
-def _checked(serializer: BaseSerializer[Any], request: Request) -> dict[str, Any]:
+def checked(serializer: BaseSerializer[Any], request: Request) -> dict[str, Any]:
     """What the body asks for. Raises ValidationError."""
     # A body of `null` lacks what an empty one lacks.
     wanted: dict[str, Any] = serializer.run_validation({} if request.data is None else request.data)
@@ -99,6 +104,30 @@ def as_result(hit: Hit) -> dict[str, Any]:
     return rendered
 
 
+class PassageView(APIView):
+    @extend_schema(
+        operation_id="fetchPassage",
+        summary="Read on around a passage",
+        description=(
+            "Read a passage that search returned together with the text before and after it. "
+            "Call it when a result begins or ends in the middle of what the user needs; a larger "
+            "context returns more."
+        ),
+        request=PassageInput,
+        responses={200: PassageOutput, "4XX": ErrorOutput},
+        tags=["search"],
+    )
+    def post(self, request: Request) -> Response:
+        wanted = checked(_passage_input, request)
+        return Response(as_passage(surroundings(**wanted)))
+
+
+def as_passage(extract: Extract) -> dict[str, Any]:
+    rendered = asdict(extract)
+    rendered["meta"] = rendered.pop("metadata")
+    return rendered
+
+
 class FeedbackView(APIView):
     @extend_schema(
         operation_id="submitFeedback",
@@ -113,12 +142,11 @@ class FeedbackView(APIView):
         tags=["feedback"],
     )
     def post(self, request: Request) -> Response:
-        wanted = _checked(_feedback_input, request)
-        ratings = {"up": 1, "down": -1}
+        wanted = checked(_feedback_input, request)
         feedback, is_new = record(
             Vote(
                 query_id=str(wanted["query_id"]),
-                rating=ratings.get(wanted.get("rating", "")),
+                rating=RATINGS.get(wanted.get("rating", "")),
                 comment=wanted.get("comment", ""),
                 correction=wanted.get("correction", ""),
                 chunk_id=wanted.get("chunk_id"),

@@ -21,6 +21,7 @@ from rest_framework.views import APIView
 
 from plugin.links import Ballot, lifetime, read_vote_token
 from plugin.serializers import MAX_COMMENT_LENGTH, FeedbackInput
+from plugin.views import RATINGS
 from retrieval import query_log
 from retrieval.exceptions import KnowledgeBaseError, LinkExpired, LinkInvalid, SearchNotFound
 from retrieval.feedback import Vote, record
@@ -30,7 +31,6 @@ LINK, BUTTON = "link", "button"
 #: Whoever holds a link of an answer is its one voter, whichever link or button is used: what is
 #: sent a thousand times is still one vote.
 VOTER = "link"
-RATINGS = {"up": 1, "down": -1}
 
 
 class VoteForm(forms.Form):
