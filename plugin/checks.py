@@ -18,6 +18,7 @@ def check_own_manifest(
     """Errors of our own manifest and OpenAPI document; without them kbadmin still runs."""
     # Not at the top: this loads the views and the validator, which most commands never use.
     from plugin.doctor import Severity
+    from plugin.doctor.own import to_mend
     from plugin.doctor.sources import check_own
     from plugin.identity import current, default
 
@@ -33,5 +34,6 @@ def check_own_manifest(
             hint=f"{found.fix} (For {', '.join(found.affected(Severity.ERROR))}.)",
             id=f"plugin.{found.rule}",
         )
-        for found in report.of(Severity.ERROR)
+        for found in to_mend(report)
+        if found.severity is Severity.ERROR
     ]

@@ -97,6 +97,12 @@ def test_before_the_first_check_it_says_what_it_is_for(page: Client) -> None:
     assert "Check our own" in html
 
 
+@pytest.fixture
+def public(settings: Any) -> None:
+    settings.PUBLIC_URL = settings.PLUGIN_SERVER_URL = "https://kb.acme-notes.com"
+
+
+@pytest.mark.usefixtures("public")
 def test_our_own_is_right_for_every_program(page: Client) -> None:
     html = page.get(f"{URL}?kind=own").content.decode()
     assert "Right for every program" in html
@@ -276,6 +282,7 @@ def test_only_those_who_may_see_the_status_may_check(db: None, client: Client, m
     assert getattr(client, method)(JSON_URL, given).status_code == 200
 
 
+@pytest.mark.usefixtures("public")
 def test_programs_get_the_same_report_as_json(page: Client) -> None:
     own = page.get(JSON_URL).json()
     assert own["source"] == "own"

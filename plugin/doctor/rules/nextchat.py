@@ -97,9 +97,11 @@ def nextchat_path_slash(subject: Subject) -> Iterator[Found]:
     {NEXTCHAT: ERROR, MCP: WARNING},
     what=_("The parameters that a tool would have are no valid JSON Schema."),
     why=_(
-        "NextChat hands them to the model as they stand, and interfaces such as OpenAI's refuse "
-        "the whole request: no message is answered while the plugin is on. Usual causes are "
-        "`required: true` at a property, types such as float or date, and arrays without items."
+        "NextChat hands them to the model's interface as they stand. One that checks them, as "
+        "OpenAI's does, refuses the whole request: no message is answered while the plugin is on. "
+        "One that does not check them takes the tool, and its model may fill it in wrongly. Usual "
+        "causes are `required: true` at a property, types such as float or date, and arrays "
+        "without items."
     ),
     fix=_("Use the types of JSON Schema; list required properties by name beside `properties`."),
 )
@@ -112,7 +114,12 @@ def nextchat_parameters(subject: Subject) -> Iterator[Found]:
             pointer = place_of(subject, found, place)
             if pointer not in seen:  # the same schema can serve several operations
                 seen.add(pointer)
-                said = _("%(tool)s: %(message)s", tool=found.tool.name, message=message)
+                said = _(
+                    "%(tool)s: %(message)s This concerns interfaces that check what a tool takes, "
+                    "as OpenAI's does; others let it pass.",
+                    tool=found.tool.name,
+                    message=message,
+                )
                 yield Found(pointer, said)
 
 

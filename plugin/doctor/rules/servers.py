@@ -122,8 +122,8 @@ def server_not_https(subject: Subject) -> Iterator[Found]:
     {GPT_ACTIONS: ERROR, CHATGPT: WARNING, NEXTCHAT: ADVICE},
     what=_("The first server is on this machine or in a private network."),
     why=_(
-        "Services on the internet cannot reach it. NextChat's server can if it is on the same "
-        "network; from inside a container, localhost is the container itself."
+        "Services on the internet, such as GPT Actions, can never reach it. NextChat's server can "
+        "if it is on the same network; from inside a container, localhost is the container itself."
     ),
     fix=_("Name the address under which the callers reach the API."),
 )
@@ -132,7 +132,8 @@ def server_private(subject: Subject) -> Iterator[Found]:
     if is_absolute(url) and "{" not in url and is_private(host_of(url)):
         levels: Levels | None = None
         if subject.is_local:
-            levels = dict.fromkeys((GPT_ACTIONS, CHATGPT, NEXTCHAT), ADVICE)
+            # A trial: whoever tries it is near enough, but OpenAI's servers never are.
+            levels = {GPT_ACTIONS: ERROR, CHATGPT: ADVICE, NEXTCHAT: ADVICE}
         yield Found(
             "/servers/0/url",
             _("%(host)s is no host of the public internet.", host=host_of(url)),

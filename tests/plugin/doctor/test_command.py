@@ -158,10 +158,22 @@ def test_standard_input_is_read(folder, monkeypatch):
 
 
 @pytest.mark.django_db
-def test_our_own_are_checked():
+def test_our_own_are_checked(settings):
+    settings.PUBLIC_URL = settings.PLUGIN_SERVER_URL = "https://kb.acme-notes.com"
     code, out, _ = run("own", "--format", "json")
     assert code == 0
     assert set(json.loads(out)["consumers"].values()) == {"ok"}
+
+
+@pytest.mark.django_db
+def test_on_this_machine_our_own_are_an_error_for_those_who_cannot_reach_it(settings):
+    settings.PUBLIC_URL = settings.PLUGIN_SERVER_URL = "http://127.0.0.1:8001"
+    code, out, _ = run("own", "--format", "json")
+    assert code == 1
+    verdicts = json.loads(out)["consumers"]
+    assert [name for name, verdict in verdicts.items() if verdict != "ok"] == ["gpt-actions"]
+    code, out, _ = run("own", "--consumer", "nextchat")
+    assert code == 0
 
 
 def test_without_the_openapi_document_the_report_says_so(folder):
