@@ -30,6 +30,7 @@ from retrieval.exceptions import (
     UnsupportedFormat,
 )
 from retrieval.parsers.detection import BY_SUFFIX, suffix_of
+from retrieval.sentences import Sentence as _
 
 #: Characters of an address: what a document's external id can hold.
 MAX_ADDRESS = 500
@@ -99,7 +100,9 @@ def normalise(address: str) -> str:
     """
     url = _spelled(address.strip())
     if len(url) > MAX_ADDRESS:
-        raise InvalidAddress(f"This address is longer than {MAX_ADDRESS} characters.")
+        raise InvalidAddress(
+            _("This address is longer than %(most)s characters.", most=MAX_ADDRESS)
+        )
     return url
 
 
@@ -109,15 +112,19 @@ def _spelled(address: str) -> str:
         port = parts.port
         host = parts.hostname or ""
     except ValueError as error:
-        raise InvalidAddress(f"This is no address of a web page: {address[:100]}") from error
+        raise InvalidAddress(
+            _("This is no address of a web page: %(address)s", address=address[:100])
+        ) from error
     if parts.scheme.lower() not in {"http", "https"}:
-        raise InvalidAddress("Only addresses that begin with http:// or https:// are fetched.")
+        raise InvalidAddress(_("Only addresses that begin with http:// or https:// are fetched."))
     if parts.username is not None or parts.password is not None:
-        raise InvalidAddress("An address with a user name or password in it is not fetched.")
+        raise InvalidAddress(_("An address with a user name or password in it is not fetched."))
     with suppress(UnicodeError):  # what cannot be spelled in ASCII fails the next check
         host = host if ":" in host else host.encode("idna").decode().lower()
     if not (_is_ip(host) or HOST.fullmatch(host)) or port == 0 or not address.isprintable():
-        raise InvalidAddress(f"This is no address of a web page: {address[:100]}")
+        raise InvalidAddress(
+            _("This is no address of a web page: %(address)s", address=address[:100])
+        )
     netloc = f"[{host}]" if ":" in host else host
     if port and port != {"http": 80, "https": 443}[parts.scheme.lower()]:
         netloc += f":{port}"
@@ -157,13 +164,17 @@ def refuse_failure(page: Page) -> None:
     """Raises FetchUnreachable or FetchFailed unless the page was answered with success."""
     status = page.status
     if status in {408, 425, 429} or status >= 500:
-        raise FetchUnreachable(f"The site answered with an error ({status}). Try again later.")
+        raise FetchUnreachable(
+            _("The site answered with an error (%(status)s). Try again later.", status=status)
+        )
     if status in {401, 403, 407}:
-        raise FetchFailed(f"The site refuses this page without a login ({status}).")
+        raise FetchFailed(
+            _("The site refuses this page without a login (%(status)s).", status=status)
+        )
     if status in {404, 410}:
-        raise FetchFailed(f"There is no page at this address ({status}).")
+        raise FetchFailed(_("There is no page at this address (%(status)s).", status=status))
     if not 200 <= status < 300:
-        raise FetchFailed(f"The site answered with {status} instead of a page.")
+        raise FetchFailed(_("The site answered with %(status)s instead of a page.", status=status))
 
 
 def request(
@@ -194,12 +205,17 @@ def request(
                 return Page(page.url, page.status, page.headers, page.data, tuple(passed))
             passed.append(url)
             if len(passed) > max_redirects:
-                raise FetchFailed(f"The address leads on more than {max_redirects} times.")
+                raise FetchFailed(
+                    _("The address leads on more than %(most)s times.", most=max_redirects)
+                )
             try:
                 url = _spelled(urljoin(url, target))
             except (InvalidAddress, ValueError) as error:
                 raise AddressForbidden(
-                    f"The address leads on to something that is not fetched: {target[:200]}"
+                    _(
+                        "The address leads on to something that is not fetched: %(address)s",
+                        address=target[:200],
+                    )
                 ) from error
 
 
@@ -232,8 +248,11 @@ def filename_of(page: Page) -> str:
         return name
     if kind not in BY_TYPE:
         raise UnsupportedFormat(
-            f"This address holds {kind[:100]}, which cannot be read. "
-            f"These can: {', '.join(sorted(BY_SUFFIX))}."
+            _(
+                "This address holds %(type)s, which cannot be read. These can: %(types)s.",
+                type=kind[:100],
+                types=", ".join(sorted(BY_SUFFIX)),
+            )
         )
     ending = BY_TYPE[kind]
     return name if BY_SUFFIX.get(suffix_of(name)) is BY_SUFFIX[ending] else name + ending
@@ -279,7 +298,9 @@ class _Deadline:
         return max(self.ends - time.monotonic(), 0.01)
 
     def error(self) -> FetchUnreachable:
-        return FetchUnreachable(f"The site did not answer within {self.seconds:g} seconds.")
+        return FetchUnreachable(
+            _("The site did not answer within %(seconds)s seconds.", seconds=f"{self.seconds:g}")
+        )
 
     def _cut(self) -> None:
         self.expired = True
@@ -337,8 +358,11 @@ def _ask(
     is_allowed = name in allowed_hosts or f"{name}:{port}" in allowed_hosts
     if not is_allowed and not all(map(is_public, ips)):
         raise AddressForbidden(
-            f"{host} is not on the public internet. To fetch from it, name it in "
-            "KBADMIN_FETCH_ALLOWED_HOSTS."
+            _(
+                "%(host)s is not on the public internet. To fetch from it, name it in "
+                "KBADMIN_FETCH_ALLOWED_HOSTS.",
+                host=host,
+            )
         )
     connection = deadline.connection = _Pinned(host, port, ips, deadline, tls)
     target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
@@ -352,15 +376,19 @@ def _ask(
         data = b"" if leads_on else _read(response, max_bytes, deadline)
     except ssl.SSLCertVerificationError as error:
         raise FetchFailed(
-            f"The site's certificate is not valid: {error.verify_message}."
+            _("The site's certificate is not valid: %(reason)s.", reason=error.verify_message)
         ) from error
     except (OSError, http.client.HTTPException, ValueError, zlib.error) as error:
         if deadline.expired or isinstance(error, TimeoutError):
             raise deadline.error() from error
         if isinstance(error, OSError):
             reason = error.strerror or str(error) or type(error).__name__
-            raise FetchUnreachable(f"{host} cannot be reached: {reason}.") from error
-        raise FetchFailed(f"{host} answered with something that is no page.") from error
+            raise FetchUnreachable(
+                _("%(host)s cannot be reached: %(reason)s.", host=host, reason=reason)
+            ) from error
+        raise FetchFailed(
+            _("%(host)s answered with something that is no page.", host=host)
+        ) from error
     finally:
         connection.close()
     if deadline.expired:  # cut in the middle of a body without a length
@@ -377,10 +405,12 @@ def _resolve(host: str, port: int, deadline: _Deadline) -> list[str]:
         raise deadline.error() from error
     except socket.gaierror as error:
         if error.errno == socket.EAI_AGAIN:
-            raise FetchUnreachable(f"The name {host} could not be looked up just now.") from error
-        raise FetchFailed(f"There is no host called {host}.") from error
+            raise FetchUnreachable(
+                _("The name %(host)s could not be looked up just now.", host=host)
+            ) from error
+        raise FetchFailed(_("There is no host called %(host)s.", host=host)) from error
     except (OSError, UnicodeError) as error:
-        raise FetchFailed(f"There is no host called {host}.") from error
+        raise FetchFailed(_("There is no host called %(host)s.", host=host)) from error
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
@@ -393,7 +423,12 @@ def _read(response: http.client.HTTPResponse, max_bytes: int, deadline: _Deadlin
     if encoding in {"gzip", "x-gzip", "deflate"}:
         unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     elif encoding not in {"", "identity"}:
-        raise FetchFailed(f"The site packs its pages in a way that is not understood ({encoding}).")
+        raise FetchFailed(
+            _(
+                "The site packs its pages in a way that is not understood (%(encoding)s).",
+                encoding=encoding,
+            )
+        )
     data = bytearray()
     while piece := response.read1(PIECE):
         while piece:
@@ -407,13 +442,16 @@ def _read(response: http.client.HTTPResponse, max_bytes: int, deadline: _Deadlin
                 unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
         deadline.left  # noqa: B018  # raises when the time is up
     if response.length or (unpack and not unpack.eof):
-        raise FetchUnreachable("The connection ended before the page was complete. Try again.")
+        raise FetchUnreachable(_("The connection ended before the page was complete. Try again."))
     return bytes(data)
 
 
 def _too_large(max_bytes: int) -> FileTooLarge:
     return FileTooLarge(
-        f"The page has more than {max_bytes:,} bytes. Raise KBADMIN_MAX_FILE_SIZE to take it."
+        _(
+            "The page has more than %(most)s bytes. Raise KBADMIN_MAX_FILE_SIZE to take it.",
+            most=f"{max_bytes:,}",
+        )
     )
 
 

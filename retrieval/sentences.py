@@ -28,8 +28,8 @@ class Sentence(str):
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """A text that may be a sentence already."""
-        return text if isinstance(text, cls) else cls(text)
+        """A sentence as it is; any other text as one that is the same in every language."""
+        return text if isinstance(text, cls) else cls("%(text)s", text=text)
 
     @property
     def translated(self) -> str:
@@ -66,12 +66,13 @@ def translated(value: Any) -> Any:
     return value.translated if isinstance(value, Sentence) else value
 
 
+_ = Sentence
+
+
 def listed(parts: Iterable[str]) -> Sentence:
     """One after another, with what separates the parts of a list."""
     whole: Sentence | None = None
     for part in parts:
-        if whole is None:
-            whole = part if isinstance(part, Sentence) else Sentence("%(text)s", text=part)
-        else:
-            whole = Sentence("%(first)s, %(next)s", first=whole, next=part)
+        one = Sentence.of(part)
+        whole = one if whole is None else _("%(first)s, %(next)s", first=whole, next=one)
     return whole or Sentence()

@@ -47,6 +47,13 @@ def test_per_cent_signs_are_values_only_where_there_are_values():
     assert Sentence("%(text)s", text="100 % sure %(text)s").translated == "100 % sure %(text)s"
 
 
+def test_what_somebody_else_wrote_is_not_translated():
+    foreign = Sentence.of(ONE)
+    assert Sentence.of(foreign) is foreign
+    with translation.override("zh-hans"):
+        assert foreign.translated == ONE
+
+
 def test_nothing_said_is_nothing_in_every_language():
     with translation.override("zh-hans"):
         assert Sentence().translated == ""
