@@ -39,7 +39,7 @@ class Site:
 
 
 @contextmanager
-def serve() -> Iterator[Site]:
+def serve(port: int = 0) -> Iterator[Site]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             site.asked.append((self.headers["Host"], self.path))
@@ -56,6 +56,10 @@ def serve() -> Iterator[Site]:
                 self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             with_broken_pipe(lambda: self.wfile.write(body))
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.do_GET()
 
         def do_OPTIONS(self) -> None:
             site.asked.append((self.headers["Host"], self.path))
@@ -110,7 +114,7 @@ def serve() -> Iterator[Site]:
         with suppress(OSError):
             write()
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     server.block_on_close = False
     site = Site(server.server_address[1])
