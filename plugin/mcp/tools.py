@@ -13,14 +13,15 @@ from django.conf import settings
 from rest_framework.exceptions import ValidationError
 
 from plugin.exception_handler import first_sentence
-from plugin.links import source_link
+from plugin.links import passage_link, source_link
 from plugin.mcp.jsonrpc import INVALID_PARAMS, RpcError
 from plugin.mcp.resources import PASSAGE, document_uri, excerpt_of
 from plugin.mcp.revisions import is_structured
 from plugin.serializers import MAX_COMMENT_LENGTH, FeedbackInput, SearchInput
+from plugin.views import RATINGS
 from retrieval.exceptions import CollectionNotFound, KnowledgeBaseError, PassageGone
 from retrieval.feedback import Vote, record
-from retrieval.live_documents import Excerpt, live_collections
+from retrieval.live_documents import live_collections
 from retrieval.models import ApiKey, Collection
 from retrieval.search import MAX_QUERY_LENGTH, search
 from retrieval.types import Hit, SearchRequest
@@ -28,7 +29,6 @@ from retrieval.types import Hit, SearchRequest
 CHANNEL = "mcp"
 #: Characters that `fetch` answers with: a document that has more is cut around the passage.
 FETCHED = 20_000
-RATINGS = {"up": 1, "down": -1}
 READS = {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True}
 _search_input, _feedback_input = SearchInput(), FeedbackInput()
 
@@ -242,19 +242,9 @@ def _fetch(arguments: dict[str, Any], key: ApiKey | None) -> dict[str, Any]:
         "id": wanted,
         "title": document.title or document.external_id,
         "text": excerpt.text,
-        "url": source_link(_hit(excerpt)),
+        "url": passage_link(excerpt.chunk_id, document.url),
         "metadata": metadata,
     }
-
-
-def _hit(excerpt: Excerpt) -> Hit:
-    document = excerpt.document
-    return Hit(
-        rank=1, score=1.0, chunk_id=excerpt.chunk_id, document_id=document.pk,
-        external_id=document.external_id, title=document.title,
-        heading_path=excerpt.heading_path, text=excerpt.text, url=document.url,
-        metadata=document.metadata, distance=None, bm25=None, chunk_ids=(excerpt.chunk_id,),
-    )  # fmt: skip
 
 
 FETCH = Tool(

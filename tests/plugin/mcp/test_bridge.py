@@ -91,7 +91,7 @@ def test_a_client_of_stdio_does_it_all(url, command, mode):
             vote = {"query_id": found["query_id"], "rating": "up"}
             voted = answered(await client.call_tool("submit_feedback", vote))
             resources = (await client.list_resources()).resources
-            text = (await client.read_resource(resources[-1].uri)).contents[0].text
+            text = (await client.read_resource(resources[-1].uri)).model_dump_json()
             async with anyio.create_task_group() as group:
                 for _ in range(12):
                     group.start_soon(client.call_tool, "search", {"query": QUESTION})
