@@ -18,7 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.utils.translation import gettext_lazy as _
 from environs import Env, EnvValidationError
-from marshmallow.validate import Length, OneOf, Range
+from marshmallow.validate import Length, OneOf, Range, Regexp
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -265,6 +265,31 @@ GATEWAY_TOKENS: int = read("int", "KBADMIN_GATEWAY_TOKENS", 2000, validate=Range
 #: Answers that one web process waits for and streams at once.
 GATEWAY_STREAMS: int = read("int", "KBADMIN_GATEWAY_STREAMS", 64, validate=Range(1, 1000))
 
+# --- Feedback -------------------------------------------------------------------------
+
+#: Votes that are taken from one key and address, as number/period; empty for any number.
+FEEDBACK_RATE: str = read(
+    "str",
+    "KBADMIN_FEEDBACK_RATE",
+    "60/minute",
+    validate=Regexp(
+        r"^([1-9]\d{0,8}/(second|minute|hour|day|s|min|m|h|d)|none)$",
+        error="Give a number for a second, minute, hour or day, such as 60/minute, or none.",
+    ),
+)
+if FEEDBACK_RATE == "none":
+    FEEDBACK_RATE = ""
+
+#: `shared` is seen by all web processes, also those of other machines.
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "shared": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "kbadmin_cache",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
+    },
+}
+
 # --- Hosts, cookies, origins ----------------------------------------------------------
 
 
@@ -477,6 +502,9 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "plugin.exception_handler.handle",
     "UNAUTHENTICATED_USER": None,
+    # Who says where a request came from: with https the proxy in front, else nobody but the
+    # connection itself; any header can be made up.
+    "NUM_PROXIES": 1 if HTTPS else 0,
 }
 SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,

@@ -24,7 +24,8 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(error, KnowledgeBaseError):
         if error.status >= 500:
             logger.warning("%s: %s", error.code, error.message)
-        headers = {"Retry-After": "5"} if error.retryable else None
+        wait = str(error.details.get("retry_after", 5))
+        headers = {"Retry-After": wait} if error.retryable else None
         return Response(
             body(error.code, error.message, error.details), status=error.status, headers=headers
         )

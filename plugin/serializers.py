@@ -4,11 +4,12 @@ from typing import Any
 
 from rest_framework import serializers
 
+from retrieval.feedback.votes import MAX_ANSWER, MAX_COMMENT, MAX_CORRECTION, MAX_QUESTION
 from retrieval.retrieval_settings import MAX_CONTEXT
 from retrieval.search import MAX_QUERY_LENGTH, MAX_TOP_K
 from retrieval.types import Mode
 
-MAX_COMMENT_LENGTH = 4000
+MAX_COMMENT_LENGTH = MAX_COMMENT
 
 
 class QuestionInput(serializers.Serializer[Any]):
@@ -168,7 +169,22 @@ class PassageOutput(serializers.Serializer[Any]):
 
 
 class FeedbackInput(serializers.Serializer[Any]):
-    query_id = serializers.UUIDField(help_text="The query_id that search answered with.")
+    query_id = serializers.UUIDField(
+        required=False, help_text="The query_id that search answered with."
+    )
+    question = serializers.CharField(
+        required=False,
+        max_length=MAX_QUESTION,
+        help_text="What was asked; only needed without a query_id.",
+    )
+    answer = serializers.CharField(
+        required=False, max_length=MAX_ANSWER, help_text="What was answered."
+    )
+    collection = serializers.CharField(
+        required=False,
+        max_length=100,
+        help_text="Which collection should have answered; only used without a query_id.",
+    )
     rating = serializers.ChoiceField(
         choices=["up", "down"], required=False, help_text="Whether the answer helped."
     )
@@ -178,11 +194,14 @@ class FeedbackInput(serializers.Serializer[Any]):
     correction = serializers.CharField(
         required=False,
         allow_blank=True,
-        max_length=MAX_COMMENT_LENGTH,
+        max_length=MAX_CORRECTION,
         help_text="What would have been right.",
     )
     chunk_id = serializers.IntegerField(
         required=False, min_value=1, help_text="The passage that was wrong, if it was one."
+    )
+    document_id = serializers.IntegerField(
+        required=False, min_value=1, help_text="The document that was wrong, if it was one."
     )
     voter = serializers.CharField(
         required=False,
@@ -199,6 +218,10 @@ class FeedbackInput(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not (attrs.get("query_id") or attrs.get("question") or attrs.get("token")):
+            raise serializers.ValidationError(
+                "Send the query_id that search answered with, or the question that was asked."
+            )
         if not any(attrs.get(name) for name in ("rating", "comment", "correction")):
             raise serializers.ValidationError(
                 "Send a rating (up or down), a comment or a correction."

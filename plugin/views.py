@@ -20,6 +20,7 @@ from plugin.serializers import (
     SearchInput,
     SearchOutput,
 )
+from plugin.throttling import RatedView
 from retrieval.feedback import Vote, record
 from retrieval.models import ApiKey
 from retrieval.search import search
@@ -128,13 +129,14 @@ def as_passage(extract: Extract) -> dict[str, Any]:
     return rendered
 
 
-class FeedbackView(APIView):
+class FeedbackView(RatedView):
     @extend_schema(
         operation_id="submitFeedback",
         summary="Say whether an answer helped",
         description=(
             "Record the user's opinion of an answer: whether it helped, why, and what would have "
-            "been right. Call it when the user praises, rejects or corrects an answer. A second "
+            "been right. Call it when the user praises, rejects or corrects an answer. Name the "
+            "query_id that search answered with or, where there is none, the question. A second "
             "vote on the same query replaces the first."
         ),
         request=FeedbackInput,
@@ -145,11 +147,15 @@ class FeedbackView(APIView):
         wanted = checked(_feedback_input, request)
         feedback, is_new = record(
             Vote(
-                query_id=str(wanted["query_id"]),
+                query_id=str(wanted.get("query_id", "")),
                 rating=RATINGS.get(wanted.get("rating", "")),
                 comment=wanted.get("comment", ""),
                 correction=wanted.get("correction", ""),
                 chunk_id=wanted.get("chunk_id"),
+                document_id=wanted.get("document_id"),
+                question=wanted.get("question", ""),
+                answer=wanted.get("answer", ""),
+                collection=wanted.get("collection") or settings.DEFAULT_COLLECTION,
                 voter=voter_of(request, wanted.get("voter", "")),
                 channel=CHANNEL,
             )

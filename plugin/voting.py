@@ -17,13 +17,19 @@ from django.views.decorators.http import require_http_methods
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from plugin.links import Ballot, lifetime, read_vote_token
 from plugin.serializers import MAX_COMMENT_LENGTH, FeedbackInput
+from plugin.throttling import RatedView, check_rate
 from plugin.views import RATINGS
 from retrieval import query_log
-from retrieval.exceptions import KnowledgeBaseError, LinkExpired, LinkInvalid, SearchNotFound
+from retrieval.exceptions import (
+    KnowledgeBaseError,
+    LinkExpired,
+    LinkInvalid,
+    SearchNotFound,
+    TooManyVotes,
+)
 from retrieval.feedback import Vote, record
 from retrieval.models import Search
 
@@ -50,6 +56,8 @@ def vote_page(request: HttpRequest, token: str) -> HttpResponse:
         ballot = read_vote_token(token)
         search = _search(ballot)
         form = VoteForm(request.POST or None, initial={"rating": ballot.rating})
+        if request.method == "POST":
+            check_rate(request)
         if request.method == "POST" and form.is_valid():
             wanted = form.cleaned_data
             record(
@@ -80,8 +88,11 @@ class VoteInput(FeedbackInput):
     whom it answered."""
 
     token = serializers.CharField(required=False, max_length=200)
-    query_id = serializers.UUIDField(required=False)
+    question = None  # type: ignore[assignment]
+    answer = None  # type: ignore[assignment]
+    collection = None  # type: ignore[assignment]
     chunk_id = None  # type: ignore[assignment]
+    document_id = None  # type: ignore[assignment]
     voter = None  # type: ignore[assignment]
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -90,7 +101,7 @@ class VoteInput(FeedbackInput):
         return super().validate(attrs)
 
 
-class VoteView(APIView):
+class VoteView(RatedView):
     """POST /f: what the button scripts send, from pages in which no key can be kept."""
 
     authentication_classes = ()
@@ -146,6 +157,9 @@ def refusal(request: HttpRequest, error: KnowledgeBaseError) -> HttpResponse:
     elif isinstance(error, LinkInvalid):
         title = _("This link does not work")
         text = _("A part of it is missing or was changed. Copy the whole link and try again.")
+    elif isinstance(error, TooManyVotes):
+        title = _("Too many votes")
+        text = _("More votes came from here than are taken at once. Try again in a minute.")
     elif isinstance(error, SearchNotFound):
         title = _("This answer is no longer kept")
         text = _("Its question was deleted, so there is nothing left to vote on.")
@@ -158,7 +172,10 @@ def refusal(request: HttpRequest, error: KnowledgeBaseError) -> HttpResponse:
     context = {"title": title, "text": text}
     # A link that was signed here and leads nowhere now did lead somewhere.
     code = HTTPStatus.GONE if isinstance(error, SearchNotFound) else error.status
-    return private(render(request, "plugin/link_refused.html", context, status=code))
+    response = private(render(request, "plugin/link_refused.html", context, status=code))
+    if isinstance(error, TooManyVotes):
+        response["Retry-After"] = str(error.details["retry_after"])
+    return response
 
 
 def private(response: HttpResponse) -> HttpResponse:

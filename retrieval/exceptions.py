@@ -100,6 +100,21 @@ class DocumentGone(KnowledgeBaseError):
     status = 404
 
 
+class TooManyVotes(KnowledgeBaseError):
+    """More votes from one place than are taken; `retry_after` says in how many seconds again."""
+
+    code = "too_many_votes"
+    status = 429
+    retryable = True
+
+
+class ReviewConflict(KnowledgeBaseError):
+    """What a reviewer wanted to change was changed by somebody else meanwhile."""
+
+    code = "review_conflict"
+    status = 409
+
+
 class SourceError(KnowledgeBaseError):
     """What was given to ingest cannot be used as a whole: nothing was changed."""
 

@@ -282,11 +282,14 @@ def _feedback(arguments: dict[str, Any], key: ApiKey | None) -> dict[str, Any]:
     voter, name = key.prefix if key else "anonymous", wanted.get("voter", "")
     feedback, is_new = record(
         Vote(
-            query_id=str(wanted["query_id"]),
+            query_id=str(wanted.get("query_id", "")),
             rating=RATINGS.get(wanted.get("rating", "")),
             comment=wanted.get("comment", ""),
             correction=wanted.get("correction", ""),
             chunk_id=wanted.get("chunk_id"),
+            question=wanted.get("question", ""),
+            answer=wanted.get("answer", ""),
+            collection=wanted.get("collection") or settings.DEFAULT_COLLECTION,
             voter=f"{voter}:{name}" if name else voter,
             channel=CHANNEL,
         )

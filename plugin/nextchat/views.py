@@ -16,6 +16,7 @@ from plugin.links import read_vote_token
 from plugin.nextchat.answers import passage_answer, search_answer
 from plugin.nextchat.errors import answer_mendable
 from plugin.serializers import MAX_COMMENT_LENGTH, FeedbackInput, PassageInput, QuestionInput
+from plugin.throttling import RatedView
 from plugin.views import RATINGS, checked
 from plugin.voting import VOTER
 from retrieval.exceptions import InvalidRequest
@@ -97,6 +98,11 @@ class ToolFeedbackInput(FeedbackInput):
         help_text="What would have been right, in the user's words.",
     )
     voter = None  # type: ignore[assignment]
+    # It always has an answer of a search in mind.
+    question = None  # type: ignore[assignment]
+    answer = None  # type: ignore[assignment]
+    collection = None  # type: ignore[assignment]
+    document_id = None  # type: ignore[assignment]
 
 
 class ToolFeedbackOutput(ToolAnswer):
@@ -155,7 +161,7 @@ class PassageTool(Tool):
         return Response(passage_answer(surroundings(**wanted)))
 
 
-class FeedbackTool(Tool):
+class FeedbackTool(RatedView, Tool):
     @extend_schema(
         operation_id="submitFeedback",
         summary="Say whether an answer helped",

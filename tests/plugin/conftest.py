@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from django.http import HttpResponseBase
 from django.test import Client
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
+from hypothesis import settings as profiles
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from retrieval import chunking, embedding
@@ -16,14 +17,14 @@ from retrieval.models import Document
 from tests.isolation import DATA_DIR
 
 set_hypothesis_home_dir(DATA_DIR / "hypothesis")
-settings.register_profile(
+profiles.register_profile(
     "kbadmin-plugin",
     database=None,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-settings.load_profile("kbadmin-plugin")
+profiles.load_profile("kbadmin-plugin")
 
 Call = Callable[..., HttpResponseBase]
 
@@ -35,6 +36,12 @@ def loaded_once() -> Iterator[None]:
         patch.setattr(embedding, "load", cache(embedding.load))
         patch.setattr(chunking, "Chunker", cache(chunking.Chunker))
         yield
+
+
+@pytest.fixture(autouse=True)
+def any_number_of_votes(settings: Any) -> None:
+    """Most tests vote more often than people do; how often is possible has tests of its own."""
+    settings.FEEDBACK_RATE = ""
 
 
 @pytest.fixture

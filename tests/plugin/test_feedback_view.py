@@ -147,6 +147,21 @@ def test_a_missing_query_id_is_refused(answer, call):
     assert "query_id" in error["message"]
 
 
+def test_a_question_will_do_where_there_is_no_query_id(collection, call):
+    body = {
+        "question": "How do I list containers?",
+        "answer": "With dir.",
+        "correction": "With docker ps.",
+        "rating": "down",
+    }
+    assert call("/feedback", body).status_code == 201
+    assert call("/feedback", {**body, "rating": "up"}).status_code == 200
+    row = Feedback.objects.get()
+    assert (row.search, row.collection) == (None, collection)
+    assert (row.question, row.answer) == ("How do I list containers?", "With dir.")
+    error_of(call("/feedback", {**body, "collection": "none"}), 404, "collection_not_found")
+
+
 def test_without_a_key_nothing_is_recorded(answer):
     body = {"query_id": answer["query_id"], "rating": "up"}
     response = Client().post("/feedback", body, content_type="application/json")
