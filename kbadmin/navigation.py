@@ -22,6 +22,7 @@ SHORTCUTS = {
     "retrieval_search_changelist": "g l",
     "retrieval_feedback_changelist": "g f",
     "retrieval_apikey_changelist": "g k",
+    "connect": "g n",
     "plugin_doctor": "g h",
     "status": "g s",
     "admin_logentry_changelist": "g a",
@@ -82,6 +83,7 @@ def groups(request: HttpRequest) -> list[dict[str, Any]]:
                 item(request, _("Playground"), "science", "playground", "retrieval.view_document"),
                 model_item(request, _("Searches"), "manage_search", "search"),
                 model_item(request, _("Feedback"), "thumbs_up_down", "feedback"),
+                item(request, _("Connect"), "cable", "connect", "retrieval.view_apikey"),
                 model_item(request, _("API keys"), "key", "apikey"),
                 item(
                     request,

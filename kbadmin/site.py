@@ -26,6 +26,7 @@ class KbadminSite(UnfoldAdminSite):
         # Not before this site exists: what it shows is shared with the pages of the models,
         # which register with it.
         from kbadmin.pages import (
+            connect,
             doctor,
             doctor_history,
             inspector,
@@ -37,6 +38,9 @@ class KbadminSite(UnfoldAdminSite):
 
         return [
             *inspector.urls(self),
+            path("connect/", self.admin_view(connect.page), name="connect"),
+            # Not behind admin_view: a login page must not be swapped into the page.
+            path("connect/test/", connect.test, name="connect_test"),
             path("plugin-doctor/", self.admin_view(doctor.page), name="plugin_doctor"),
             path(
                 "plugin-doctor/checks/<int:pk>/",

@@ -175,6 +175,11 @@
     true,
   );
 
+  // A select that is a choice of its own submits its form.
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("select[data-submits]")) event.target.form.requestSubmit();
+  });
+
   document.addEventListener("change", (event) => {
     if (event.target.id !== "kb-shortcuts-on") return;
     localStorage.setItem(SWITCH, event.target.checked ? "on" : "off");

@@ -114,6 +114,10 @@ OWN = (
         "/admin/playground/?collection={collection_slug}&q={question}"
         "&compare=1&a-mode=hybrid&b-mode=lexical",
     ),
+    *(
+        Page(f"connect-{client}", f"/admin/connect/?client={client}")
+        for client in ("nextchat", "nextchat-plugin", "fastchat", "gpt-actions", "mcp", "code")
+    ),
     Page("plugin-doctor", "/admin/plugin-doctor/"),
     Page("plugin-doctor-own", "/admin/plugin-doctor/?kind=own"),
     Page("plugin-check", "/admin/plugin-doctor/checks/{check}/"),
