@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -42,10 +43,8 @@ def rehearse(client: str, facts: Facts) -> list[Step]:
     # No proxy of the environment: it stands between us and others, not before ourselves.
     with httpx.Client(timeout=TIMEOUT, trust_env=False) as http:
         rehearsal = Rehearsal(facts, http)
-        try:
+        with suppress(Stopped):
             CLIENTS[client](rehearsal)
-        except Stopped:
-            pass
     return rehearsal.steps
 
 

@@ -173,7 +173,10 @@ def mcp(facts: Facts) -> list[Instruction]:
         Instruction(_("The address, for clients that ask for one:"), address),
         Instruction(
             _("Claude Code:"),
-            f'claude mcp add --transport http kbadmin {address} --header "Authorization: Bearer {key}"',
+            _shell(
+                f"claude mcp add --transport http kbadmin {address}",
+                f'--header "Authorization: Bearer {key}"',
+            ),
         ),
         Instruction(
             _("Cursor, in ~/.cursor/mcp.json:"),
