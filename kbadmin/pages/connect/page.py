@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from kbadmin.pages.connect.guides import GUIDES
+from plugin import turns
 from plugin.rehearsal import Facts, rehearse
 from retrieval.models import ApiKey, Collection, Document
 
@@ -72,6 +73,8 @@ def test(request: HttpRequest) -> HttpResponse:
         return HttpResponseBadRequest(_("There is no such client. Choose one on the page."))
     collections = _collections(request.POST.get("collection", ""))
     row, key = ApiKey.issue(f"Test of {client}")
+    # The requests that are played want turns of their own.
+    turns.step_aside()
     try:
         steps = rehearse(client, _facts(collections[0] if collections else None, key))
     finally:
