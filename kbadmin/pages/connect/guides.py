@@ -32,6 +32,7 @@ class Guide:
     name: str | Promise
     about: str | Promise  #: when this is the way to take
     write: Callable[[Facts], list[Instruction]]
+    are_steps: bool = True  #: or ways to choose from
 
 
 def key_of(facts: Facts) -> str:
@@ -192,6 +193,7 @@ def mcp(facts: Facts) -> list[Instruction]:
                 "comes with kbadmin, one file without further packages."
             ),
             _json({"mcpServers": {"kbadmin": bridge}}),
+            _("On another machine, copy %(file)s there and name its path.") % {"file": BRIDGE},
         ),
     ]
 
@@ -295,10 +297,12 @@ GUIDES: Mapping[str, Guide] = {
         gettext_lazy("MCP"),
         gettext_lazy("Agents and desktop programs: Claude, Cursor, VS Code, ChatGPT connectors."),
         mcp,
+        are_steps=False,
     ),
     "code": Guide(
         gettext_lazy("Code"),
         gettext_lazy("curl, Python and JavaScript, and buttons for feedback."),
         code,
+        are_steps=False,
     ),
 }
