@@ -324,8 +324,6 @@ SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
-#: Where NextChat is, as browsers see it.
-NEXTCHAT_URL = read_url("KBADMIN_NEXTCHAT_URL", "http://localhost:3000")
 CORS_ALLOWED_ORIGINS = read_origins("KBADMIN_CORS_ORIGINS", "http://localhost:3000")
 CORS_ALLOW_ALL_ORIGINS = "*" in CORS_ALLOWED_ORIGINS
 if CORS_ALLOW_ALL_ORIGINS:

@@ -70,7 +70,7 @@ def nextchat(facts: Facts) -> list[Instruction]:
                 "vote on it. Any model will do, also one without tools; without any model the "
                 "answer is made of the best passages."
             ),
-            f"{facts.origin}/#/new-chat",
+            f"{settings.NEXTCHAT_URL}/#/new-chat",
         ),
     ]
 
@@ -99,7 +99,7 @@ def nextchat_plugin(facts: Facts) -> list[Instruction]:
         ),
         Instruction(
             _("Open a chat in which the plugin is switched on:"),
-            f"{facts.origin}/#/new-chat?mask=100000",
+            f"{settings.NEXTCHAT_URL}/#/new-chat?mask=100000",
         ),
         Instruction(
             _(

@@ -1,7 +1,7 @@
 """The page itself: which client, the key that is made on the spot, and the test."""
 
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
 from django.contrib import admin
@@ -116,7 +116,7 @@ def _facts(collection: Collection | None, key: str) -> Facts:
         server=settings.PLUGIN_SERVER_URL,
         key=key,
         collection=collection.slug if collection else settings.DEFAULT_COLLECTION,
-        origin=settings.NEXTCHAT_URL,
+        origin="{0.scheme}://{0.netloc}".format(urlsplit(settings.NEXTCHAT_URL)),
         question=_question(collection),
     )
 
