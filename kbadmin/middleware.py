@@ -27,6 +27,7 @@ PROGRAMS = frozenset(
     {
         *("/search", "/passage", "/feedback", "/f", "/mcp"),
         *("/nextchat/search", "/nextchat/passage", "/nextchat/feedback"),
+        *("/actions/search", "/actions/passage", "/actions/feedback"),
     }
 )
 PROGRAMS_BELOW = "/v1/"

@@ -7,15 +7,16 @@ from typing import Any
 
 import yaml
 from django.contrib.staticfiles import finders
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.template.loader import render_to_string
 from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.views.decorators.http import require_safe
 
+from plugin.exception_handler import body
 from plugin.identity import current
 from plugin.manifest import manifest
 from plugin.models import PluginIdentity
-from plugin.openapi import document
+from plugin.openapi import AUDIENCES, DEFAULT_AUDIENCE, document
 from retrieval.admin.rendering import rendered
 
 LOGO = "kbadmin/logo.png"
@@ -48,14 +49,31 @@ def ai_plugin(request: HttpRequest) -> HttpResponseBase:
 
 
 @require_safe
-def openapi_json(request: HttpRequest) -> HttpResponseBase:
-    return fresh(request, as_json(document()), "application/json")
+def openapi_json(request: HttpRequest, audience: str = "") -> HttpResponseBase:
+    try:
+        return fresh(request, as_json(_wanted(request, audience)), "application/json")
+    except KeyError:
+        return _no_audience()
 
 
 @require_safe
 def openapi_yaml(request: HttpRequest) -> HttpResponseBase:
-    text = yaml.safe_dump(document(), sort_keys=False, allow_unicode=True)
+    try:
+        text = yaml.safe_dump(_wanted(request), sort_keys=False, allow_unicode=True)
+    except KeyError:
+        return _no_audience()
     return fresh(request, text.encode(), "application/yaml; charset=utf-8")
+
+
+def _wanted(request: HttpRequest, audience: str = "") -> dict[str, Any]:
+    """The document for whom the address names: `?for=actions`. Raises KeyError."""
+    return document(audience or request.GET.get("for") or DEFAULT_AUDIENCE)
+
+
+def _no_audience() -> HttpResponse:
+    known = ", ".join(AUDIENCES)
+    message = f"There is no such document: for may be {known}."
+    return JsonResponse(body("invalid_request", message), status=400)
 
 
 @require_safe

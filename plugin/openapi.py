@@ -2,7 +2,7 @@
 a tool of a language model, so each audience is offered what it should call and nothing else."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -16,7 +16,13 @@ from plugin.identity import Identity, current
 SEARCH, PASSAGE, FEEDBACK = "/search", "/passage", "/feedback"
 #: Where the operations answer as NextChat needs them.
 NEXTCHAT = "/nextchat"
+#: Where they answer within the limits of GPT Actions.
+ACTIONS = "/actions"
+#: Characters that Actions allow a description.
+ACTIONS_DESCRIPTION = 300
+DEFAULT_AUDIENCE = "plugin"
 VERSION = "1"
+WRITES = frozenset({"submitFeedback"})
 Endpoint = tuple[str, str, str, Callable[..., Any]]
 
 
@@ -26,14 +32,23 @@ class Audience:
 
     paths: tuple[str, ...]  #: what it is offered, in this order
     server: Callable[[], str]  #: where it calls: absolute, without a slash at the end
-    mount: str = ""  #: below which its operations are; the server's address ends in it
+    mount: str = ""  #: below which its operations are, where they are its own
+    longest: int | None = None  #: characters that a description may have
+    extras: Mapping[str, Any] = field(default_factory=dict)  #: added to operations that only read
 
 
 #: By the name that `document` takes. A variant is a line here; paths are those of plugin.urls.
 AUDIENCES: Mapping[str, Audience] = {
     "plugin": Audience((SEARCH, FEEDBACK), lambda: settings.PLUGIN_SERVER_URL),
     # Called from outside, whatever chat servers beside us use.
-    "actions": Audience((SEARCH, FEEDBACK), lambda: settings.PUBLIC_URL),
+    "actions": Audience(
+        (ACTIONS + SEARCH, ACTIONS + PASSAGE, ACTIONS + FEEDBACK),
+        lambda: settings.PUBLIC_URL,
+        mount=ACTIONS,
+        longest=ACTIONS_DESCRIPTION,
+        # The user may allow it once and for all.
+        extras={"x-openai-isConsequential": False},
+    ),
     "nextchat": Audience(
         (SEARCH, PASSAGE, FEEDBACK),
         lambda: settings.PLUGIN_SERVER_URL + NEXTCHAT,
@@ -114,7 +129,7 @@ def document(audience: str = "plugin", identity: Identity | None = None) -> dict
         "servers": [{"url": wanted.server()}],
         "paths": {
             path: {
-                method: _described(operation, told.operations)
+                method: _described(operation, told.operations, wanted)
                 for method, operation in made["paths"][path].items()
             }
             for path in wanted.paths
@@ -131,21 +146,28 @@ def default_descriptions() -> dict[str, str]:
     }
 
 
-def _described(operation: dict[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
-    text = texts.get(operation["operationId"])
-    return {**operation, "description": text} if text else operation
+def _described(
+    operation: dict[str, Any], texts: Mapping[str, str], audience: Audience
+) -> dict[str, Any]:
+    text = texts.get(operation["operationId"]) or operation.get("description", "")
+    if audience.longest is not None and len(text) > audience.longest:
+        text = text[: audience.longest - 1].rsplit(" ", 1)[0] + "…"
+    only_reads = operation["operationId"] not in WRITES
+    return {**operation, "description": text, **(audience.extras if only_reads else {})}
 
 
 @cache
 def generated(auth: str, mount: str = "") -> dict[str, Any]:
     """Everything that any audience is offered below a path, made of the views; `auth` is
     PLUGIN_AUTH, on which it depends, and nothing else changes while a process runs."""
-    patterns: Any = None
-    if mount == NEXTCHAT:
-        # Not at the top: what is below it describes itself with this document.
-        from plugin.nextchat.urls import tools
+    # Not at the top: what they describe describes itself with this document.
+    from plugin import urls
+    from plugin.actions import operations
+    from plugin.nextchat.urls import tools
 
-        patterns = tools
+    # Each by itself: operations have the same names in all of them.
+    own: Any = [one for one in urls.urlpatterns if one not in operations]
+    patterns = {NEXTCHAT: tools, ACTIONS: operations}.get(mount, own)
     generator = SchemaGenerator(patterns=patterns)  # type: ignore[no-untyped-call]
     schema: dict[str, Any] = generator.get_schema(public=True)  # type: ignore[no-untyped-call]
     return schema

@@ -6,7 +6,7 @@ from csp.constants import NONE, SELF
 from csp.decorators import csp_replace
 from django.urls import include, path
 
-from plugin import documents, health, sources, views, voting
+from plugin import actions, documents, health, sources, views, voting
 from plugin.gateway import views as gateway
 from plugin.mcp.view import mcp
 
@@ -28,6 +28,8 @@ urlpatterns = [
     path("logo.png", strict(documents.logo), name="logo"),
     path("legal", strict(documents.legal), name="legal"),
     path("nextchat/", include("plugin.nextchat.urls")),
+    *actions.operations,
+    path("actions/openapi.json", strict(documents.openapi_json), {"audience": "actions"}),
     path("f", voting.VoteView.as_view(), name="vote-by-script"),
     path("f/<token>", strict(voting.vote_page), name="vote"),
     path("source/<token>", strict(sources.source_page), name="source"),

@@ -23,7 +23,7 @@ from retrieval.exceptions import InvalidRequest
 from retrieval.feedback import Vote, record
 from retrieval.search import search
 from retrieval.surroundings import surroundings
-from retrieval.types import SearchRequest
+from retrieval.types import SearchRequest, SearchResponse
 
 CHANNEL = "nextchat"
 #: The token of a vote link, alone or within what a model copied around it.
@@ -31,6 +31,8 @@ TOKEN = re.compile(r"(?:^|/f/)([\w-]{23}\.[\w-]+\.[\w-]+)")
 
 
 class Tool(APIView):
+    channel = CHANNEL
+
     def get_exception_handler(self) -> Callable[..., Any]:
         return answer_mendable
 
@@ -137,10 +139,13 @@ class SearchTool(Tool):
                 query=wanted["query"],
                 collection=wanted.get("collection") or settings.DEFAULT_COLLECTION,
                 top_k=wanted.get("top_k"),
-                channel=CHANNEL,
+                channel=self.channel,
             )
         )
-        return Response(search_answer(wanted["query"], answer))
+        return Response(self.rendered(wanted["query"], answer))
+
+    def rendered(self, question: str, answer: SearchResponse) -> dict[str, Any]:
+        return search_answer(question, answer)
 
 
 class PassageTool(Tool):
@@ -185,7 +190,7 @@ class FeedbackTool(RatedView, Tool):
                 chunk_id=wanted.get("chunk_id"),
                 # The person in the chat, who may also use the links and the buttons.
                 voter=VOTER,
-                channel=CHANNEL,
+                channel=self.channel,
             )
         )
         return Response(
