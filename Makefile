@@ -7,7 +7,7 @@ DEPLOY_ENV := KBADMIN_PUBLIC_URL=https://kb.example.org KBADMIN_DATA_DIR=build/c
 TEMPLATES = $(shell find templates -name '*.html' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test drill bench-ingest bench-search bench-pages screenshots eval eval-postgres eval-int8 lint compose-check format clean python
+.PHONY: help run test test-fastchat drill bench-ingest bench-search bench-pages screenshots eval eval-postgres eval-int8 lint compose-check format clean python
 
 help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -25,6 +25,11 @@ test: python ## Run every check and every test
 	@$(PYTHON) deploy/install.py --dev
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest
+
+test-fastchat: python ## Try the gateway in front of a real FastChat, in an environment of its own
+	@$(PYTHON) deploy/install.py --dev
+	$(BIN)/python -m tests.fastchat.environment
+	$(BIN)/python -m pytest -m fastchat tests/fastchat
 
 drill: python ## Kill every process at random while documents stream in, and see what is left
 	@$(PYTHON) deploy/install.py --dev

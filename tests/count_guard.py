@@ -1,8 +1,9 @@
 """Fails a run of the whole suite in which fewer tests ran than there are.
 
 A test that is skipped, deselected or no longer collected looks like success. The number that
-has to run is written in tests/expected_count and only ever raised by hand. Tests marked
-`shared` are counted apart: without the data they need they are left out, and it is said so.
+has to run is written in tests/expected_count and only ever raised by hand. Two kinds are counted
+apart, and it is said where they are left out: tests marked `shared`, without the data they need,
+and tests marked `fastchat`, which `make test-fastchat` runs and no other.
 """
 
 from pathlib import Path
@@ -11,11 +12,11 @@ import pytest
 
 EXPECTED = Path(__file__).with_name("expected_count")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared"
-KINDS = ("tests", "shared")
+KINDS = ("tests", "shared", "fastchat")
 
 
 def read_expected(path: Path) -> dict[str, int]:
-    """Two lines, `tests N` and `shared N`; a missing line is 0."""
+    """Lines such as `tests N` and `shared N`; a missing one is 0."""
     pairs = (line.split() for line in path.read_text().splitlines() if line.strip())
     return dict.fromkeys(KINDS, 0) | {kind: int(number) for kind, number in pairs}
 
@@ -32,10 +33,17 @@ class CountGuard:
         self.has_shared_data = shared_data.is_dir()
         self.shared: set[str] = set()
         self.left_out = 0
+        self.others = 0
         self.ran: set[str] = set()
         self.lines: list[str] = []
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if not self.is_for_fastchat():
+            others = [item for item in items if item.get_closest_marker("fastchat")]
+            self.others = len(others)
+            if others:
+                self.config.hook.pytest_deselected(items=others)
+                items[:] = [item for item in items if item not in others]
         shared = [item for item in items if item.get_closest_marker("shared")]
         self.shared = {item.nodeid for item in shared}
         if shared and not self.has_shared_data:
@@ -48,13 +56,24 @@ class CountGuard:
         if report.when == "call" and (not report.skipped or hasattr(report, "wasxfail")):
             self.ran.add(report.nodeid)
 
+    def is_for_fastchat(self) -> bool:
+        return bool(getattr(self.config.option, "markexpr", "") == "fastchat")
+
+    def is_narrowed(self, *more: str) -> bool:
+        options = ("keyword", "lf", "deselect", "ignore", "ignore_glob", "collectonly", "stepwise")
+        return any(getattr(self.config.option, name, None) for name in (*options, *more))
+
     def is_whole_suite(self) -> bool:
-        option = self.config.option
-        narrowed = ("keyword", "markexpr", "lf", "deselect", "ignore", "ignore_glob", "collectonly")
         return (
             self.config.args_source == pytest.Config.ArgsSource.TESTPATHS
-            and not any(getattr(option, name, None) for name in narrowed)
-            and not getattr(option, "stepwise", False)
+            and not self.is_narrowed("markexpr")
+        )
+
+    def is_all_of_fastchat(self) -> bool:
+        return (
+            self.is_for_fastchat()
+            and not self.is_narrowed()
+            and self.config.args == ["tests/fastchat"]
         )
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -62,11 +81,20 @@ class CountGuard:
             self.lines.append(
                 f"LEFT OUT: {self.left_out} tests need evaluation data, which is not here"
             )
-        if not self.is_whole_suite():
+        if self.others:
+            self.lines.append(
+                f"LEFT OUT: {self.others} tests need FastChat; make test-fastchat runs them"
+            )
+        if self.is_all_of_fastchat():
+            counted = {"fastchat": len(self.ran)}
+        elif self.is_whole_suite():
+            counted = {"tests": len(self.ran - self.shared)}
+            if self.has_shared_data:
+                counted["shared"] = len(self.ran & self.shared)
+        else:
             return
-        counted = {"tests": len(self.ran - self.shared), "shared": len(self.ran & self.shared)}
         for kind, number in read_expected(self.expected).items():
-            if kind == "shared" and not self.has_shared_data:
+            if kind not in counted:
                 continue
             if counted[kind] < number:
                 self.lines.append(
