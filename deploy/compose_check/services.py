@@ -33,7 +33,7 @@ KNOWN_ELSEWHERE = {
 }  # fmt: skip
 #: Variables of .env that are for docker compose itself.
 FOR_COMPOSE = {
-    "COMPOSE_PROFILES", "NEXTCHAT_PORT", "NEXTCHAT_URL", "NEXTCHAT_CODE", "FASTCHAT_MODEL",
+    "COMPOSE_PROFILES", "NEXTCHAT_PORT", "NEXTCHAT_CODE", "FASTCHAT_MODEL",
     "FASTCHAT_DEVICE", "POSTGRES_PASSWORD",
 }  # fmt: skip
 SECRET = re.compile(r"PASSWORD|KEY|TOKEN|SECRET|CODE")
@@ -172,14 +172,17 @@ def commands_are_there(setup: Setup) -> Iterator[str]:
         for path in (setup.root / room / "management" / "commands").glob("*.py")
     }
     for name, service in setup.services.items():
-        check = [str(word) for word in service.get("healthcheck", {}).get("test", [])]
-        text = " ".join([*map(str, service.get("command", [])), *check])
+        words = [*service.get("command", []), *service.get("healthcheck", {}).get("test", [])]
+        text = " ".join(map(str, words))
+        for word in re.findall(r"deploy/\S+", text):
+            script = setup.root / word
+            if not script.exists():
+                yield f"{name}: runs {word}, which is not there"
+            elif word.endswith(".sh"):
+                text += script.read_text()
         for command in re.findall(r"manage\.py (\w+)", text):
             if command not in known:
                 yield f"{name}: manage.py {command} is not there"
-        for word in check:
-            if word.startswith("deploy/") and not (setup.root / word).exists():
-                yield f"{name}: its health check runs {word}, which is not there"
 
 
 RULES: list[Rule] = [

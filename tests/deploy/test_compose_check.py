@@ -82,6 +82,7 @@ def test_our_setup_passes_with_the_schema_and_the_linter():
         (COMPOSE, r"image: postgres:17-alpine", "image: postgres", "has no version"),
         (COMPOSE, r"target: prepare", "target: preparation", "builds stage preparation"),
         (COMPOSE, r'"manage\.py", "worker"\]', '"manage.py", "work"]', "manage.py work is not"),
+        ("deploy/docker/init.sh", "manage.py setup", "manage.py set_up", "set_up is not there"),
         (".env.example", r"KBADMIN_API_KEY=", "KBADMIN_API_KEY=secret", "everybody would share"),
         (".env.example", r"POSTGRES_PASSWORD=", "POSTGRES_PASS=", "POSTGRES_PASS is known to"),
         ("Dockerfile", r"--from=export /opt/models", "--from=exports /opt/models",

@@ -35,7 +35,14 @@ def prepare() -> None:
 
 
 def install(pins: list[Path]) -> None:
-    pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    pip: list[str | Path] = [
+        PYTHON,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+        "--quiet",
+    ]
     (torch,) = [line for line in pins[0].read_text().splitlines() if line.startswith("torch==")]
     # The default index has only the CUDA build for Linux.
     if sys.platform.startswith("linux") and is_reachable(CPU_INDEX, PROBE_SECONDS):
