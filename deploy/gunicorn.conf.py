@@ -4,6 +4,7 @@ Read by `gunicorn --config deploy/gunicorn.conf.py kbadmin.wsgi`, from the folde
 """
 
 from pathlib import Path
+from typing import Any
 
 from kbadmin import settings
 
@@ -29,3 +30,9 @@ control_socket_disable = True
 # Uploads are limited by the application; headers are not its to read.
 accesslog = None
 loglevel = "warning"
+
+
+def post_worker_init(worker: Any) -> None:
+    from plugin import turns
+
+    turns.share_connections()

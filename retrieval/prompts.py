@@ -7,8 +7,6 @@ as they are.
 import re
 from collections.abc import Mapping
 
-from retrieval.exceptions import InvalidRequest
-
 PLACEHOLDERS = ("passages", "question", "collection", "date")
 MAX_LENGTH = 8000
 _placeholder = re.compile(r"\{([A-Za-z_]+)\}")
@@ -37,15 +35,11 @@ CHINESE = """\
 {passages}"""
 
 
-def check(template: str) -> None:
-    """Raises InvalidRequest with what is wrong with a template."""
+def problem_in(template: str) -> str | None:
+    """The first placeholder that is none, an empty text if {passages} is missing, else None."""
     found = _placeholder.findall(template)
-    unknown = [name for name in found if name not in PLACEHOLDERS]
-    known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-    if unknown:
-        raise InvalidRequest(f"{{{unknown[0]}}} is no placeholder. These are: {known}.")
-    if "passages" not in found:
-        raise InvalidRequest("{passages} is missing: without it, the model sees no passages.")
+    unknown = next((name for name in found if name not in PLACEHOLDERS), None)
+    return unknown if unknown or "passages" in found else ""
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:

@@ -159,6 +159,8 @@ def serve_model() -> Iterator[FakeModel]:
             self.hold(reply.wait)
             if reply.body is not None:
                 self.whole(reply.status, reply.body, reply.headers)
+            elif "first" in reply.headers and not body.get("stream"):
+                self.whole(200, reply.headers["first"].encode())
             elif body.get("stream") and reply.streams:
                 self.stream(body, reply)
             else:
@@ -212,6 +214,8 @@ def serve_model() -> Iterator[FakeModel]:
                 choice = {"index": 0, "delta": delta, "finish_reason": reason}
                 self.event(json.dumps(head | {"choices": [choice]}))
 
+            if first := reply.headers.get("first"):
+                self.event(first)
             chunk({"role": "assistant", "content": ""})
             for piece in reply.pieces:
                 if isinstance(piece, Break):

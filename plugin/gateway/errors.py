@@ -70,6 +70,7 @@ class ClientGone(UpstreamError):
     """Nobody waits for the answer any more."""
 
     code = "client_gone"
+    status = 499
 
 
 def body(message: str, status: int, code: str, param: str | None = None) -> dict[str, Any]:

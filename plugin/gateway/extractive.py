@@ -63,7 +63,7 @@ def excerpt(passage: Passage, wanted: frozenset[str]) -> str:
     length = len(pieces[first])
     # It grows to the side that says more, downwards rather than upwards: answers follow.
     while True:
-        after = last + 1 < len(pieces) and length + len(pieces[last + 1]) <= LENGTH
+        after = last + 1 < len(pieces) and length + len(pieces[last + 1]) <= _room(pieces[last + 1])
         before = first > 0 and length + len(pieces[first - 1]) <= LENGTH
         if after and not (before and scores[first - 1] > scores[last + 1]):
             last += 1
@@ -75,6 +75,11 @@ def excerpt(passage: Passage, wanted: frozenset[str]) -> str:
             break
     text = HEADING.sub("", "".join(pieces[first : last + 1])).strip()
     return f"{'… ' if first else ''}{text}{' …' if last + 1 < len(pieces) else ''}"
+
+
+def _room(piece: str) -> int:
+    """Code is what the sentence before it is about: it may take more room."""
+    return 2 * LENGTH if FENCE.match(piece) else LENGTH
 
 
 def pieces_of(text: str) -> list[str]:

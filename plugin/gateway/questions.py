@@ -29,8 +29,8 @@ MAX_BACK = 4
 FEW, SHORT = 8.0, 2.0
 
 CONTINUES = re.compile(
+    r"(?:(?:so|ok|okay|well|yes|no|thanks|thank you|great)[\s,.!]+)*(?:"
     r"(?:and|or|but|also|then)\b|"
-    r"(?:(?:so|ok|okay|well|yes|no|thanks|great)[\s,.!]+)*(?:"
     r"(?:what|how) about\b|what if\b|same (?:for|with)\b|what else\b|anything else\b|"
     r"(?:in|on|for|with|under|without|using) \S+(?: \S+)?\s*\??$|(?:why|how|how so)\s*\??$|"
     r"which (?:one|of)\b|tell me more\b|more (?:details?|about)\b|go on\b|continue\b|"

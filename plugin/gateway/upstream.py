@@ -3,6 +3,7 @@
 Every exchange has a connection of its own, so that it can be ended from outside (see `watch`).
 """
 
+import itertools
 import json
 import logging
 import re
@@ -129,11 +130,17 @@ def read_json(response: httpx.Response, watch: Watch) -> dict[str, Any]:
 def read_chunks(response: httpx.Response, watch: Watch) -> Iterator[dict[str, Any]]:
     """The chunks of a streamed answer as they come; then it ends, or UpstreamError is raised.
 
-    A server that does not stream is read as if it did.
+    The first one has come when this returns, so that what fails at once can still be answered
+    with an error. A server that does not stream is read as if it did.
     """
     if "text/event-stream" not in response.headers.get("content-type", ""):
-        yield from _as_chunks(read_json(response, watch))
-        return
+        return _as_chunks(read_json(response, watch))
+    chunks = _events(response, watch)
+    first = next(chunks, None)
+    return chunks if first is None else itertools.chain([first], chunks)
+
+
+def _events(response: httpx.Response, watch: Watch) -> Iterator[dict[str, Any]]:
     is_done = False
     has_finished = False
     with failures(watch):

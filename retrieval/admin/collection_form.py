@@ -9,6 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from retrieval import prompts
 from retrieval.exceptions import KnowledgeBaseError
 from retrieval.front_matter import check_schema
 from retrieval.models import Collection
@@ -60,6 +61,27 @@ class CollectionForm(forms.ModelForm[Collection]):
             raise ValidationError(text % {"error": error.message}, code="no_settings") from error
         return stored
 
+    def clean_prompt_en(self) -> str:
+        return self._clean_prompt("prompt_en")
+
+    def clean_prompt_zh(self) -> str:
+        return self._clean_prompt("prompt_zh")
+
+    def _clean_prompt(self, name: str) -> str:
+        template: str = self.cleaned_data[name].strip()
+        problem = prompts.problem_in(template) if template else None
+        if problem is None:
+            return template
+        if problem:
+            text = _("%(name)s is no placeholder. These are: %(known)s.")
+            known = ", ".join(f"{{{name}}}" for name in prompts.PLACEHOLDERS)
+            raise ValidationError(
+                text % {"name": f"{{{problem}}}", "known": known}, code="no_placeholder"
+            )
+        raise ValidationError(
+            _("{passages} is missing: without it, the model sees no passages."), code="no_passages"
+        )
+
     def clean_front_matter_schema(self) -> dict[str, Any]:
         schema: dict[str, Any] = self.cleaned_data["front_matter_schema"]
         try:
@@ -68,6 +90,24 @@ class CollectionForm(forms.ModelForm[Collection]):
             text = _("This is no JSON Schema. %(error)s")
             raise ValidationError(text % {"error": error.message}, code="no_schema") from error
         return schema
+
+
+def prompt_help(language: str) -> SafeString:
+    about = {
+        "en": _("For questions in any language but Chinese. Empty: the text below is used."),
+        "zh": _("For questions in Chinese. Empty: the text below is used."),
+    }
+    return format_html(
+        "{} {}<details class='kb-disclosure'><summary>{}</summary>"
+        "<pre class='kb-code'>{}</pre></details>",
+        about[language],
+        _(
+            "{passages} stands for the numbered passages and must be there; {question}, "
+            "{collection} and {date} may be."
+        ),
+        _("Show the text"),
+        {"en": prompts.ENGLISH, "zh": prompts.CHINESE}[language],
+    )
 
 
 def schema_help() -> SafeString:

@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from retrieval.admin.base import badge
-from retrieval.admin.collection_form import CollectionForm, schema_help
+from retrieval.admin.collection_form import CollectionForm, prompt_help, schema_help
 from retrieval.admin.collection_page import CollectionPage
 from retrieval.models import Collection, Document, EmbeddingModel
 
@@ -46,9 +46,19 @@ class CollectionAdmin(CollectionPage):
         about = (None, {"fields": ("title", "slug", "description")})
         search = (_("Search"), {"fields": ("default_top_k", "retrieval_settings")})
         documents = (_("Documents"), {"fields": ("front_matter_schema",)})
+        answers = (
+            _("Answers"),
+            {
+                "fields": ("prompt_en", "prompt_zh"),
+                "description": _(
+                    "What a language model is told along with the passages, when a chat asks this "
+                    "collection by its name."
+                ),
+            },
+        )
         if obj is not None:
             # What its index is made of is shown, and changed, in a box of its own.
-            return (about, search, documents)
+            return (about, search, answers, documents)
         index = (
             _("Index"),
             {
@@ -58,7 +68,7 @@ class CollectionAdmin(CollectionPage):
                 ),
             },
         )
-        return (about, index, search, documents)
+        return (about, index, search, answers, documents)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Collection | None = None) -> Any:
         return () if obj is None else ("slug",)
@@ -81,6 +91,9 @@ class CollectionAdmin(CollectionPage):
         if field is not None and db_field.name == "front_matter_schema":
             field.help_text = schema_help()
             field.widget.attrs["rows"] = 10
+        if field is not None and db_field.name in ("prompt_en", "prompt_zh"):
+            field.help_text = prompt_help(db_field.name.removeprefix("prompt_"))
+            field.widget.attrs["rows"] = 8
         if field is not None and isinstance(field, forms.JSONField):
             field.widget.attrs |= {"spellcheck": "false", "data-code": ""}
         if field is not None and db_field.name == "slug":

@@ -91,3 +91,29 @@ def test_the_name_of_a_deleted_collection_is_free(page: Client, collection: Coll
     response = page.post(reverse("admin:retrieval_collection_add"), form_data(**data))
     assert response.status_code == 302
     assert Collection.objects.alive().get().slug == "docs"
+
+
+def test_a_prompt_is_kept_and_its_default_shown(page: Client, collection: Collection) -> None:
+    html = page.get(url("change", collection)).content.decode()
+    assert "Answer from the numbered passages" in html
+    assert "请根据下面" in html
+    page.post(url("change", collection), form_data(prompt_zh="用文言文回答：\n{passages}\n"))
+    collection.refresh_from_db()
+    assert collection.prompt_in("zh") == "用文言文回答：\n{passages}"
+    assert "{passages}" in collection.prompt_in("en")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ("Be kind.", "{passages} is missing"),
+        ("{passages} for {user}", "{user} is no placeholder. These are: {passages}, {question}"),
+    ],
+)
+def test_a_prompt_that_cannot_work_is_refused(
+    page: Client, collection: Collection, prompt: str, said: str
+) -> None:
+    response = page.post(url("change", collection), form_data(prompt_en=prompt))
+    assert said in " ".join(response.context["adminform"].form.errors["prompt_en"])
+    collection.refresh_from_db()
+    assert collection.prompt_en == ""
