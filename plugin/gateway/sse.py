@@ -37,4 +37,4 @@ def events(pieces: Iterable[bytes]) -> Iterator[str]:
 
 def event(data: dict[str, Any] | str) -> bytes:
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
-    return f"data: {text}\n\n".encode()
+    return f"data: {text}\n\n".encode(errors="replace")

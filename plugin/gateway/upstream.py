@@ -96,7 +96,12 @@ def ask(path: str, body: Any, watch: Watch) -> httpx.Response:
     Raises UpstreamError, or UpstreamRefused with the upstream's own words.
     """
     request = client().build_request(
-        "POST", f"{base_url()}{path}", json=body, extensions={"trace": watch.trace}
+        "POST",
+        f"{base_url()}{path}",
+        # Escaped: half a surrogate pair has no UTF-8, and clients cut texts anywhere.
+        content=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+        extensions={"trace": watch.trace},
     )
     with failures(watch):
         response = client().send(request, stream=True)

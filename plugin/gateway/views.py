@@ -13,15 +13,8 @@ from rest_framework.views import APIView
 from plugin import turns
 from plugin.gateway import chat, conversation, embeddings, errors, models, places, upstream
 from plugin.gateway.watch import watcher
-from plugin.parsers import BoundedJSONParser
+from plugin.parsers import ChatParser
 from retrieval.exceptions import InvalidRequest
-
-
-class ChatParser(BoundedJSONParser):
-    """JSON whatever its type is called, and room for pictures."""
-
-    media_type = "*/*"
-    limit = 16 * 1024 * 1024
 
 
 class AnyAccept(BaseContentNegotiation):

@@ -15,6 +15,7 @@ import openai
 import pytest
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from openai import OpenAI
+from pydantic import SecretStr
 
 from tests.fake_model import Break, FakeModel, Reply, call_tool, refuse, say, serve_model
 from tests.plugin.gateway.conftest import TEXTS
@@ -31,13 +32,12 @@ class Served:
     llm: FakeModel
     pid: int
 
-    def client(self, key: str = KEY, **options) -> OpenAI:
+    def client(self, key: str = KEY) -> OpenAI:
         return OpenAI(
             base_url=f"{self.url}/v1",
             api_key=key,
             max_retries=0,
-            http_client=httpx.Client(trust_env=False, timeout=60),
-            **options,
+            http_client=openai.DefaultHttpxClient(trust_env=False, timeout=60),
         )
 
     def databases(self) -> int:
@@ -85,7 +85,7 @@ def llm(served) -> Iterator[FakeModel]:
 
 
 @pytest.fixture
-def client(served) -> OpenAI:
+def client(served: Served) -> OpenAI:
     return served.client()
 
 
@@ -187,12 +187,13 @@ def test_embeddings_of_the_upstream(client, llm):
 
 
 def test_langchain(served, llm):
-    chat = ChatOpenAI(model="docs", base_url=f"{served.url}/v1", api_key=KEY, max_retries=0)
-    assert chat.invoke(QUESTION).content.startswith("Run tar -xf [1].\n\n---\n**Sources**")
-    streamed = "".join(chunk.content for chunk in chat.stream(QUESTION))
+    key = SecretStr(KEY)
+    chat = ChatOpenAI(model="docs", base_url=f"{served.url}/v1", api_key=key, max_retries=0)
+    assert chat.invoke(QUESTION).text.startswith("Run tar -xf [1].\n\n---\n**Sources**")
+    streamed = "".join(chunk.text for chunk in chat.stream(QUESTION))
     assert streamed.startswith("Run tar -xf [1].\n\n---\n**Sources**")
     embeddings = OpenAIEmbeddings(
-        model="docs", base_url=f"{served.url}/v1", api_key=KEY, check_embedding_ctx_length=False
+        model="docs", base_url=f"{served.url}/v1", api_key=key, check_embedding_ctx_length=False
     )
     assert len(embeddings.embed_query("tar")) == 384
 
