@@ -43,8 +43,8 @@
   };
   // Colours are mixed from the text's own, so that it suits every ground.
   const CSS = `
-    :host { display: block; font: inherit; font-size: 12px; line-height: 1.5; margin: 6px 0 0;
-      max-width: 100%; color: inherit; }
+    :host { display: block; align-self: stretch; max-width: 100%; margin: 6px 0 0;
+      font: inherit; font-size: 12px; line-height: 1.5; color: inherit; text-align: start; }
     .row { display: flex; flex-wrap: wrap; align-items: center; gap: 4px; }
     button { font: inherit; color: inherit; background: none; border: 1px solid transparent;
       border-radius: 6px; padding: 2px 7px; cursor: pointer; min-height: 26px; }
@@ -167,7 +167,8 @@
       right.setAttribute("aria-expanded", String(wanted));
       if (wanted) {
         text.value = text.value || vote.correction;
-        text.focus();
+        text.focus({ preventScroll: true });
+        form.scrollIntoView({ block: "nearest", behavior: "smooth" });
       }
     };
     const complain = (message, again) => {

@@ -88,6 +88,8 @@ def mask(lang: str, suffix: str, prompt: str, plugin: str) -> dict[str, Any]:
     return {
         "avatar": "1f4da",
         "name": current().name_for_human + suffix,
+        # It is for the model; people see their own questions first.
+        "hideContext": True,
         "context": [{"id": f"kbadmin-{lang}", "role": "system", "content": prompt, "date": ""}],
         "modelConfig": {
             "model": settings.NEXTCHAT_MODEL or MODEL,

@@ -44,8 +44,8 @@ class Command(BaseCommand):
         self.stdout.write(f"Written to {folder}: {PLUGINS}, {MASKS}, {SCRIPT}.")
         if not key and settings.PLUGIN_AUTH == "bearer":
             self.stdout.write(
-                "They hold no API key: people enter one at the plugin in NextChat, or NextChat "
-                "asks through the gateway, which needs none there."
+                "They hold no API key: people enter one at the plugin in NextChat. "
+                "With --with-key nobody has to."
             )
         self.stdout.write(f"Open {settings.NEXTCHAT_URL}/#/new-chat?mask=100000")
 

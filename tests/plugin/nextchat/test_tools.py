@@ -293,7 +293,7 @@ def test_the_first_mask_begins_with_the_plugin_on(client):
     assert first["lang"] == "en"
     fields = {
         "avatar", "name", "context", "modelConfig", "lang", "builtin", "createdAt", "plugin",
-        "syncGlobalConfig",
+        "syncGlobalConfig", "hideContext",
     }  # fmt: skip
     config = {
         "model", "providerName", "temperature", "max_tokens", "presence_penalty",
