@@ -52,12 +52,17 @@ def vote_link(query_id: str, rating: Rating) -> str:
 
 def source_link(hit: Hit) -> str:
     """Where a passage can be read: its document's own address, or a page of ours."""
-    return hit.url or settings.PUBLIC_URL + reverse("source", args=[source_token(hit)])
+    return hit.url or _page_of(source_token(hit))
 
 
 def passage_link(chunk_id: int, url: str = "") -> str:
     """The same for a chunk whose document has this address, or none."""
-    return url or settings.PUBLIC_URL + reverse("source", args=[_sources.sign(str(chunk_id))])
+    return url or _page_of(_sources.sign(str(chunk_id)))
+
+
+def _page_of(token: str) -> str:
+    # Where what stands before the passage is long, the page begins with the passage.
+    return f"{settings.PUBLIC_URL}{reverse('source', args=[token])}#quoted"
 
 
 def vote_token(query_id: str, rating: Rating) -> str:

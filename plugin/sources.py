@@ -20,9 +20,12 @@ def source_page(request: HttpRequest, token: str) -> HttpResponse:
         extract = surroundings(place.chunk_id, before=place.before, after=place.after)
     except KnowledgeBaseError as error:
         return refusal(request, error)
+    name = extract.title or extract.external_id
+    path = extract.heading_path
     context = {
+        "path": path[1:] if path[:1] == (name,) else path,
         "extract": extract,
-        "name": extract.title or extract.external_id,
+        "name": name,
         "before": rendered(extract.before, ()),
         "passage": rendered(extract.text, ()),
         "after": rendered(extract.after, ()),
