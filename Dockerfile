@@ -61,6 +61,8 @@ VOLUME /data
 EXPOSE 8001
 
 FROM application AS prepare
+# Models that it downloads are too large for /tmp, which is in memory.
+ENV HF_HOME=/data/hub
 COPY --from=tools /opt/venv /opt/venv
 USER 10001:10001
 CMD ["python", "manage.py", "prepare_model"]
