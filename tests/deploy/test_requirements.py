@@ -39,9 +39,8 @@ def with_dependencies(names: set[str]) -> set[str]:
             required = importlib.metadata.requires(name) or []
         except importlib.metadata.PackageNotFoundError:
             continue  # for another system
-        wanted = {
-            normal(re.match(r"[\w.-]+", line)[0]) for line in required if "extra ==" not in line
-        }
+        plain = [line for line in required if "extra ==" not in line]
+        wanted = {normal(re.split(r"[^\w.-]", line)[0]) for line in plain}
         todo |= wanted - found
     return found
 
