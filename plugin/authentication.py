@@ -10,6 +10,16 @@ from rest_framework.request import Request
 
 from retrieval.models import ApiKey
 
+#: What the keys of the doctor's own checks begin with; see plugin.doctor.calls.
+CHECK_KEY = "kb_check_"
+
+
+def is_check(request: Request) -> bool:
+    """Whether the doctor asks: it is nobody's question, and none that somebody should answer."""
+    header = get_authorization_header(request).decode("latin-1").split(None, 1)
+    key = header[1].strip() if len(header) == 2 else ""
+    return key.startswith(CHECK_KEY) and ApiKey.objects.all().authenticate(key) is not None
+
 
 class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer KEY`. The key's row becomes `request.auth`; there is no user."""

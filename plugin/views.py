@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
+from plugin.authentication import is_check
 from plugin.serializers import (
     ErrorOutput,
     FeedbackInput,
@@ -63,6 +64,7 @@ class SearchView(APIView):
                 min_score=wanted.get("min_score"),
                 context=wanted.get("context"),
                 explain=wanted.get("explain", False),
+                is_logged=not is_check(request),
             )
         )
         return Response(as_answer(answer, explain=wanted.get("explain", False)))

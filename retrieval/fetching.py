@@ -17,7 +17,8 @@ from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
@@ -74,6 +75,14 @@ _resolvers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="resolve")
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """How an answer was protected on its way."""
+
+    version: str  #: TLSv1.3
+    expires: datetime  #: when the certificate does
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """An answer, unpacked."""
 
@@ -82,6 +91,7 @@ class Page:
     headers: Mapping[str, str]  #: names in lower case
     data: bytes
     redirects: tuple[str, ...] = field(default=())  #: addresses on the way, the first one first
+    tls: Tls | None = None  #: of the last connection; None over plain HTTP
 
     @property
     def content_type(self) -> str:
@@ -187,8 +197,9 @@ def request(
     headers: Mapping[str, str] = {},
     method: str = "GET",
     body: bytes | None = None,
+    follow: bool = True,
 ) -> Page:
-    """As `fetch`, whatever status the answer has. Only GET follows redirects.
+    """As `fetch`, whatever status the answer has. Only GET follows redirects, if it should.
 
     `allowed_hosts` are names or addresses, in lower case, that may be anywhere; with `:port`
     behind them, that port alone.
@@ -201,8 +212,8 @@ def request(
             page = _ask(question, max_bytes, allowed_hosts, deadline)
             target = page.headers.get("location", "")
             leads_on = page.status in {301, 302, 303, 307, 308} and bool(target)
-            if not leads_on or method != "GET":
-                return Page(page.url, page.status, page.headers, page.data, tuple(passed))
+            if not leads_on or method != "GET" or not follow:
+                return replace(page, redirects=tuple(passed))
             passed.append(url)
             if len(passed) > max_redirects:
                 raise FetchFailed(
@@ -320,6 +331,7 @@ class _Pinned(http.client.HTTPConnection):
         self.ips = ips
         self.deadline = deadline
         self.tls = ssl.create_default_context() if tls else None
+        self.protection: Tls | None = None
 
     def connect(self) -> None:
         failure: OSError | None = None
@@ -333,10 +345,63 @@ class _Pinned(http.client.HTTPConnection):
             raise failure or OSError("no address")
         if self.tls is not None:
             # In two steps, so that the deadline can also cut the handshake.
-            self.sock = self.tls.wrap_socket(
+            secure = self.sock = self.tls.wrap_socket(
                 self.sock, server_hostname=self.host, do_handshake_on_connect=False
             )
-            self.sock.do_handshake()
+            secure.do_handshake()
+            self.protection = _protection(secure)
+
+
+def _protection(secure: ssl.SSLSocket) -> Tls | None:
+    ends = (secure.getpeercert() or {}).get("notAfter")
+    if not isinstance(ends, str):
+        return None
+    return Tls(secure.version() or "", datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC))
+
+
+#: Of OpenSSL's reasons why a certificate is not valid, those that have a sentence of their own.
+_NOT_YET_VALID, _EXPIRED, _OTHER_HOST, _OTHER_IP = 9, 10, 62, 64
+_UNKNOWN_ISSUER = {2, 18, 19, 20, 21}
+_TOO_OLD = {
+    "UNSUPPORTED_PROTOCOL",
+    "TLSV1_ALERT_PROTOCOL_VERSION",
+    "WRONG_SSL_VERSION",
+    "NO_PROTOCOLS_AVAILABLE",
+    "UNSUPPORTED_SSL_VERSION",
+}
+
+
+def _handshake_failure(host: str, error: ssl.SSLError) -> FetchFailed | None:
+    """Why a secure connection was not made, if it is known and will not mend itself."""
+    said: str | None = None
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code == _EXPIRED:
+            said = _("The certificate of %(host)s has expired.", host=host)
+        elif error.verify_code == _NOT_YET_VALID:
+            said = _("The certificate of %(host)s is not valid yet.", host=host)
+        elif error.verify_code in {_OTHER_HOST, _OTHER_IP}:
+            said = _(
+                "The certificate is not for %(host)s: it names other hosts, so that programs "
+                "refuse it.",
+                host=host,
+            )
+        elif error.verify_code in _UNKNOWN_ISSUER:
+            said = _(
+                "The certificate of %(host)s is signed by nobody that programs trust: it is "
+                "self-signed, or the server does not send the certificate between.",
+                host=host,
+            )
+        else:
+            said = _(
+                "The site's certificate is not valid: %(reason)s.", reason=error.verify_message
+            )
+    elif error.reason in _TOO_OLD:
+        said = _(
+            "%(host)s speaks no TLS of version 1.2 or newer, which programs ask for.", host=host
+        )
+    elif error.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST"}:
+        said = _("%(host)s does not speak TLS at this port: it may serve plain http.", host=host)
+    return FetchFailed(said) if said else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,16 +436,14 @@ def _ask(
             question.method, target, body=question.body, headers=dict(question.headers)
         )
         response = connection.getresponse()
-        found = {name.lower(): value for name, value in response.getheaders()}
+        found = _headers(response)
         leads_on = 300 <= response.status < 400 and "location" in found
         data = b"" if leads_on else _read(response, max_bytes, deadline)
-    except ssl.SSLCertVerificationError as error:
-        raise FetchFailed(
-            _("The site's certificate is not valid: %(reason)s.", reason=error.verify_message)
-        ) from error
     except (OSError, http.client.HTTPException, ValueError, zlib.error) as error:
         if deadline.expired or isinstance(error, TimeoutError):
             raise deadline.error() from error
+        if isinstance(error, ssl.SSLError) and (failure := _handshake_failure(host, error)):
+            raise failure from error
         if isinstance(error, OSError):
             reason = error.strerror or str(error) or type(error).__name__
             raise FetchUnreachable(
@@ -393,7 +456,17 @@ def _ask(
         connection.close()
     if deadline.expired:  # cut in the middle of a body without a length
         raise deadline.error()
-    return Page(question.url, response.status, found, data)
+    return Page(question.url, response.status, found, data, tls=connection.protection)
+
+
+def _headers(response: http.client.HTTPResponse) -> dict[str, str]:
+    """By name; the last one counts, but of those that browsers take together all of them."""
+    found: dict[str, str] = {}
+    for name, value in response.getheaders():
+        key = name.lower()
+        is_list = key.startswith("access-control-") or key in {"cache-control", "vary"}
+        found[key] = f"{found[key]}, {value}" if is_list and key in found else value
+    return found
 
 
 def _resolve(host: str, port: int, deadline: _Deadline) -> list[str]:

@@ -2,14 +2,17 @@
 
 import gzip
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 BOMB = 64 * 1024 * 1024
+NOTHING: tuple[int, dict[str, str], bytes] = (404, {}, b"")
 
 
 @dataclass
@@ -19,12 +22,18 @@ class Site:
     port: int
     pages: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)  #: (Host header, path)
+    #: What POST is answered with, by path; the others as GET is.
+    answers: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
+    #: Every POST, and every GET that was signed: (path, headers, body).
+    calls: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    scheme: str = "http"
+    host: str = "127.0.0.1"
     #: What OPTIONS is answered with: (status, headers); without it nobody may call from a browser.
     preflight: tuple[int, dict[str, str]] = (405, {})
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://{self.host}:{self.port}"
 
     def page(
         self, path: str, body: bytes | str, kind: str = "text/html", status: int = 200, **more: str
@@ -34,21 +43,46 @@ class Site:
         self.pages[path] = (status, {"Content-Type": kind, **headers}, data)
         return self.url + path
 
+    def answer(
+        self, path: str, body: bytes | str, kind: str = "application/json", status: int = 200
+    ) -> None:
+        """To a POST."""
+        data = body.encode() if isinstance(body, str) else body
+        self.answers[path] = (status, {"Content-Type": kind}, data)
+
     def leads(self, path: str, target: str, status: int = 302) -> str:
         return self.page(path, b"", status=status, Location=target)
 
 
 @contextmanager
-def serve(port: int = 0) -> Iterator[Site]:
+def serve(
+    port: int = 0, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> Iterator[Site]:
+    """With `tls` over https, under the name that is given."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             site.asked.append((self.headers["Host"], self.path))
-            special = getattr(self, self.path.strip("/").split("/")[0].replace("-", "_"), None)
+            if "Authorization" in self.headers and self.command == "GET":
+                site.calls.append((self.path, dict(self.headers), b""))
+            name = self.path.partition("?")[0].strip("/").split("/")[0]
+            special = getattr(self, name.replace("-", "_"), None)
             if self.path.startswith("/bad-") and special:
                 with_broken_pipe(special)
                 return
-            nothing: tuple[int, dict[str, str], bytes] = (404, {}, b"")
-            status, headers, body = site.pages.get(self.path, nothing)
+            self.say(site.pages.get(self.path, NOTHING))
+
+        def do_POST(self) -> None:
+            sent = self.rfile.read(int(self.headers["Content-Length"] or 0))
+            site.calls.append((self.path, dict(self.headers), sent))
+            if self.path not in site.answers:
+                self.do_GET()
+                return
+            site.asked.append((self.headers["Host"], self.path))
+            self.say(site.answers[self.path])
+
+        def say(self, answer: tuple[int, dict[str, str], bytes]) -> None:
+            status, headers, body = answer
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -57,14 +91,10 @@ def serve(port: int = 0) -> Iterator[Site]:
             self.end_headers()
             with_broken_pipe(lambda: self.wfile.write(body))
 
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.do_GET()
-
         def do_OPTIONS(self) -> None:
             site.asked.append((self.headers["Host"], self.path))
-            status, headers = site.preflight
-            self.send_response(status)
+            preflight, headers = site.preflight
+            self.send_response(preflight)
             for name, value in {"Content-Length": "0", **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
@@ -110,6 +140,11 @@ def serve(port: int = 0) -> Iterator[Site]:
         def log_message(self, *_: object) -> None:
             pass
 
+    def secured(connection: Any, address: Any, context: ssl.SSLContext) -> tuple[Any, Any]:
+        # It shakes hands with the first byte that is read, in the thread of its request.
+        secure = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return secure, address
+
     def with_broken_pipe(write: Callable[[], object]) -> None:
         with suppress(OSError):
             write()
@@ -117,7 +152,11 @@ def serve(port: int = 0) -> Iterator[Site]:
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     server.block_on_close = False
-    site = Site(server.server_address[1])
+    site = Site(server.server_address[1], scheme="https" if tls else "http", host=host)
+    if tls is not None:
+        # Not for the listening socket: a handshake that fails would be one of the accepting thread.
+        get_request = server.get_request
+        server.get_request = lambda: secured(*get_request(), tls)  # type: ignore[method-assign]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     yield site

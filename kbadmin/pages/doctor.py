@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from kbadmin.pages.doctor_history import PERMISSION, earlier
@@ -62,6 +63,9 @@ class DoctorForm(forms.Form):
         required=False, allow_empty_file=True, label=gettext_lazy("Its OpenAPI document")
     )
     live = forms.BooleanField(required=False, label=gettext_lazy("Ask the servers too"))
+    token = forms.CharField(
+        max_length=4000, required=False, label=gettext_lazy("Key for the search")
+    )
 
     def clean(self) -> None:
         given = self.cleaned_data
@@ -103,7 +107,9 @@ def run(form: DoctorForm) -> Probed:
         return probe_own() if live else unprobed(check_own())
     if kind == "url":
         address = given["address"].strip()
-        return probe_address(address) if live else unprobed(check_source(address))
+        if not live:
+            return unprobed(check_source(address))
+        return probe_address(address, token=given["token"])
     if kind == "text":
         first, second, name = given["text"], given["openapi_text"], _("pasted text")
     else:
@@ -112,7 +118,7 @@ def run(form: DoctorForm) -> Probed:
     document = Fetched(as_bytes(first), "")
     openapi = Fetched(as_bytes(second), "") if second.strip() else None
     if live:
-        return probe_document(document, openapi=openapi, source=name)
+        return probe_document(document, openapi=openapi, source=name, token=given["token"])
     return unprobed(check_document(document, openapi=openapi, source=name, fetch=None))
 
 
@@ -171,6 +177,7 @@ def asked(request: HttpRequest) -> DoctorForm | None:
     return None
 
 
+@sensitive_post_parameters("token")
 @require_http_methods(["GET", "POST"])
 def page(request: HttpRequest) -> HttpResponse:
     if not request.user.has_perm(PERMISSION):
@@ -197,6 +204,7 @@ def page(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "kbadmin/doctor.html", context, status=status)
 
 
+@sensitive_post_parameters("token")
 @require_http_methods(["GET", "POST"])
 def report_json(request: HttpRequest) -> HttpResponse:
     """The same report for programs of staff: GET our own, POST the fields of the page's form."""

@@ -37,6 +37,7 @@ ASKED = {
     "document": gettext_lazy("Document"),
     "logo": gettext_lazy("Logo"),
     "legal": gettext_lazy("Legal page"),
+    "call": gettext_lazy("Search"),
     "cors": gettext_lazy("From a browser"),
     "preflight": gettext_lazy("Preflight"),
 }

@@ -1,20 +1,25 @@
 """One question to one server and what came back, kept so that a person can read it."""
 
+import json
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from plugin.doctor.reading import MAX_BYTES
 from retrieval import fetching
 from retrieval.exceptions import FileTooLarge, KnowledgeBaseError
 from retrieval.fetching import Page
+from retrieval.sentences import Sentence as _
 
 TIMEOUT = 15.0
 #: Seconds for all that is asked about one plugin.
 BUDGET = 40.0
 EXCERPT = 2000
+#: What stands where a secret was.
+HIDDEN = "•••"
+TOO_LARGE = _("The answer has more than %(most)s MB.", most=MAX_BYTES // 1024 // 1024)
 TEXTUAL = ("text/", "application/json", "application/yaml", "application/x-yaml")
 
 
@@ -39,7 +44,7 @@ class Told:
 class Exchange:
     """As it went over the wire; `status` is 0 where nothing came back."""
 
-    what: str  #: manifest, openapi, logo, legal, cors, preflight, call
+    what: str  #: document, logo, legal, call, cors, preflight
     method: str
     url: str
     sent: Mapping[str, str]  #: headers beside the usual ones
@@ -47,6 +52,7 @@ class Exchange:
     page: Page | None = None
     error: str = ""
     is_forbidden: bool = field(default=False)  #: not asked at all, by the rules of addresses
+    body: str = ""  #: what was sent after the headers
 
     @property
     def status(self) -> int:
@@ -87,6 +93,7 @@ class Exchange:
         """The whole exchange as text, the body cut short."""
         lines = [f"{self.method} {self.url}"]
         lines += [f"{name}: {value}" for name, value in self.sent.items()]
+        lines += ["", self.body] if self.body else []
         lines.append("")
         if self.page is None:
             return "\n".join([*lines, self.error])
@@ -132,13 +139,21 @@ class Asker:
         method: str = "GET",
         headers: Mapping[str, str] = {},
         body: bytes | None = None,
+        follow: bool = True,
+        timeout: float | None = None,
+        secrets: Sequence[str] = (),
     ) -> Exchange:
-        """Never raises: what went wrong is in the exchange."""
+        """Never raises: what went wrong is in the exchange.
+
+        `timeout` is for what has a time of its own, beside the budget. Of `secrets` nothing stays
+        in the exchange, also where the server repeats them.
+        """
         started = time.monotonic()
-        page, error, is_forbidden = None, "", False
-        left = min(self.timeout, self.ends - started)
+        page: Page | None = None
+        error, is_forbidden = "", False
+        left = timeout or min(self.timeout, self.ends - started)
         if left <= 0:
-            error = f"Not asked: {BUDGET:g} seconds were up."
+            error = _("Not asked: %(seconds)s seconds were up.", seconds=f"{BUDGET:g}")
         else:
             try:
                 page = fetching.request(
@@ -149,24 +164,49 @@ class Asker:
                     headers={"Accept": "*/*", **headers},
                     method=method,
                     body=body,
+                    follow=follow,
                 )
             except FileTooLarge:
-                error = f"The answer has more than {MAX_BYTES // 1024 // 1024} MB."
+                error = TOO_LARGE
             except KnowledgeBaseError as failure:
                 error = failure.message
                 is_forbidden = failure.code in {"address_forbidden", "invalid_address"}
         exchange = Exchange(
             what,
             method,
-            url,
-            headers,
+            hidden(url, secrets),
+            {name: hidden(value, secrets) for name, value in headers.items()},
             time.monotonic() - started,
-            page,
+            page and without(page, secrets),
             error,
             is_forbidden,
+            hidden((body or b"").decode("utf-8", "replace"), secrets),
         )
         self.exchanges.append(exchange)
         return exchange
+
+
+def hidden(text: str, secrets: Sequence[str]) -> str:
+    """The text with something else where a secret stands, also as addresses and JSON write it."""
+    for secret in secrets:
+        for form in {secret, quote(secret, safe=""), json.dumps(secret)[1:-1]}:
+            text = text.replace(form, HIDDEN)
+    return text
+
+
+def without(page: Page, secrets: Sequence[str]) -> Page:
+    if not secrets:
+        return page
+    data = page.data
+    for secret in secrets:
+        for form in {secret, quote(secret, safe=""), json.dumps(secret)[1:-1]}:
+            data = data.replace(form.encode(), HIDDEN.encode())
+    return replace(
+        page,
+        url=hidden(page.url, secrets),
+        headers={name: hidden(value, secrets) for name, value in page.headers.items()},
+        data=data,
+    )
 
 
 def other_cases(url: str) -> Iterator[str]:

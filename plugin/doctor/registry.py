@@ -5,9 +5,7 @@ is made of it. All that is said is a `Sentence`, English to programs and in peop
 on the page.
 """
 
-import inspect
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -112,18 +110,12 @@ def describe(
     name: str,
     document: Document,
     levels: Levels,
-    text: str = "",
     *,
-    what: Sentence | None = None,
-    why: Sentence | None = None,
-    fix: Sentence | None = None,
+    what: Sentence,
+    why: Sentence,
+    fix: Sentence,
 ) -> Rule:
     """Register a rule that is found elsewhere: while reading, or by a probe."""
-    if what is None or why is None or fix is None:
-        what, why, fix = (
-            Sentence(" ".join(part.split()))
-            for part in re.split(r"\n\s*\n(?:Why|Fix): ", inspect.cleandoc(text), maxsplit=2)
-        )
     return _add(Rule(id, name, document, levels, what, why, fix))
 
 

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from tests.plugin.doctor.test_probes import picture
+from tests.plugin.doctor.plugins import picture
 from tests.web_server import Site, serve
 
 URL = "/admin/plugin-doctor/"
@@ -76,6 +76,7 @@ def site(settings: Any) -> Iterator[Site]:
         )
         site.page("/logo.png", picture(), "image/png")
         site.page("/legal", "<script>alert(1)</script>")
+        site.answer("/search", '{"results": []}')
         yield site
 
 

@@ -37,6 +37,11 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=["text", "json", "sarif"], default="text")
         parser.add_argument("--offline", action="store_true", help="fetch nothing")
         parser.add_argument(
+            "--token",
+            default="",
+            help="the key with which the search of a plugin at an address is called",
+        )
+        parser.add_argument(
             "--mend",
             action="store_true",
             help="print the document with every change that is safe to make, not the report",
@@ -55,7 +60,7 @@ class Command(BaseCommand):
         failures: list[str] = []
         for source in expand(sources):
             # What is served is asked for as clients ask; a file may not be served yet.
-            prober = Prober() if is_address(source) else None
+            prober = Prober(options["token"]) if is_address(source) else None
             try:
                 report = check(
                     source,

@@ -14,25 +14,10 @@ from plugin.doctor import Consumer, Finding, Severity, Verdict, exchanges
 from plugin.doctor.exchanges import other_cases
 from plugin.doctor.probes import Probed, probe_address, probe_document, probe_own
 from plugin.doctor.sources import Fetched, Unavailable
+from tests.plugin.doctor.plugins import OPEN, ORIGIN, PREFLIGHT, good_plugin, picture
 from tests.web_server import Site, serve
 
-ORIGIN = "https://chat.acme-notes.com"
-OPEN: dict[str, Any] = {
-    "Access_Control_Allow_Origin": ORIGIN,
-    "Cache_Control": "no-cache",
-}
-PREFLIGHT = {
-    "Access-Control-Allow-Origin": ORIGIN,
-    "Access-Control-Allow-Headers": "authorization, content-type",
-    "Access-Control-Allow-Methods": "POST",
-}
 HTML = "<!doctype html><title>Nothing here</title>"
-
-
-def picture(width: int = 512, height: int = 512, kind: str = "PNG") -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (width, height), "navy").save(out, kind)
-    return out.getvalue()
 
 
 @pytest.fixture
@@ -41,44 +26,7 @@ def site(settings: Any) -> Iterator[Site]:
     settings.FETCH_ALLOWED_HOSTS = ["127.0.0.1"]
     settings.CORS_ALLOWED_ORIGINS = [ORIGIN]
     with serve() as site:
-        manifest = {
-            "schema_version": "v1",
-            "name_for_model": "acme_notes",
-            "name_for_human": "Acme notes",
-            "description_for_model": "Search the notes of Acme.",
-            "description_for_human": "Answers from the notes of Acme.",
-            "auth": {
-                "type": "service_http",
-                "authorization_type": "bearer",
-                "verification_tokens": {},
-            },
-            "api": {"type": "openapi", "url": f"{site.url}/openapi.yaml"},
-            "logo_url": f"{site.url}/logo.png",
-            "contact_email": "help@acme-notes.com",
-            "legal_info_url": f"{site.url}/legal",
-        }
-        spec = f"""
-openapi: 3.0.3
-info: {{title: Acme notes, version: "1"}}
-servers: [{{url: "{site.url}"}}]
-security: [{{key: []}}]
-components: {{securitySchemes: {{key: {{type: http, scheme: bearer}}}}}}
-paths:
-  /search:
-    post:
-      operationId: search
-      description: Find passages of the notes.
-      requestBody:
-        content:
-          application/json:
-            schema: {{type: object, properties: {{query: {{type: string, description: What}}}}}}
-      responses: {{"200": {{description: Passages}}}}
-"""
-        site.page("/ai-plugin.json", json.dumps(manifest, indent=1), "application/json", **OPEN)
-        site.page("/openapi.yaml", spec, "application/yaml", **OPEN)
-        site.page("/logo.png", picture(), "image/png")
-        site.page("/legal", "<p>Who we are.")
-        site.preflight = (204, PREFLIGHT)
+        good_plugin(site)
         yield site
 
 
@@ -233,6 +181,15 @@ def header(site: Site, path: str, **headers: str) -> None:
         ({"Cache_Control": "max-age=60"}, None),
         ({"Cache_Control": "no-store, max-age=99999"}, None),
         ({"Cache_Control": "max-age=never", "Expires": "0"}, None),
+        ({"Cache_Control": "max-age=60, stale-while-revalidate=86400"}, Severity.ADVICE),
+        ({"Cache_Control": "s-maxage=86400, max-age=0"}, Severity.ADVICE),
+        # Without a word, browsers guess a tenth of its age.
+        (
+            {"Cache_Control": "", "Last_Modified": "Tue, 01 Sep 2020 07:28:00 GMT"},
+            Severity.WARNING,
+        ),
+        ({"Cache_Control": "no-cache", "Last_Modified": "Tue, 01 Sep 2020 07:28:00 GMT"}, None),
+        ({"Age": "86400"}, Severity.ADVICE),
     ],
 )
 def test_copies_that_live_long_are_told(
@@ -241,6 +198,17 @@ def test_copies_that_live_long_are_told(
     header(site, "/ai-plugin.json", **headers)
     found = [(one.rule, one.severity) for one in live(probe(site))]
     assert found == ([("KB708", severity)] if severity else [])
+
+
+def test_what_is_wrong_with_the_openapi_document_is_told_where_it_is_named(site: Site) -> None:
+    header(site, "/openapi.yaml", Cache_Control="max-age=31536000")
+    found = only(probe(site))
+    assert (found.rule, found.document, found.pointer) == ("KB708", "manifest", "/api/url")
+    lines = site.pages["/ai-plugin.json"][2].decode().splitlines()
+    assert "/openapi.yaml" in lines[found.line - 1]
+    assert "max-age=31536000" in found.message
+    alone = live(probe_address(f"{site.url}/openapi.yaml"))
+    assert {(one.document, one.pointer) for one in alone} == {("openapi", "")}
 
 
 def test_a_redirect_of_a_document_is_told(site: Site) -> None:
@@ -294,7 +262,7 @@ def test_a_manifest_that_cannot_be_had_is_told(
 
 
 def test_a_slow_document_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plugin.doctor.probes.SLOW", 0.0)
+    monkeypatch.setattr("plugin.doctor.served.SLOW", 0.0)
     assert {one.rule for one in live(probe(site))} == {"KB707"}
 
 
@@ -318,6 +286,36 @@ def test_a_document_that_no_page_may_read_is_told(site: Site, allowed: str) -> N
     assert found.rule == "KB709"
     assert ORIGIN in found.message
     assert probed.report.consumers[Consumer.NEXTCHAT] is Verdict.WARNING
+
+
+def test_a_permission_that_stands_twice_is_none(site: Site) -> None:
+    status, headers, body = site.pages["/openapi.yaml"]
+    # As two servers in a row write it; the names differ for the dictionary alone.
+    twice = {**headers, "access-control-allow-origin": ORIGIN}
+    site.pages["/openapi.yaml"] = (status, twice, body)
+    found = only(probe(site))
+    assert found.rule == "KB709"
+    assert "more than once" in found.message
+
+
+def test_every_step_on_the_way_needs_the_permission(site: Site) -> None:
+    move(site, "/openapi.yaml", "/v2.yaml")
+    site.leads("/openapi.yaml", "/v2.yaml")
+    found = {one.rule: one for one in live(probe(site))}
+    assert found.keys() == {"KB705", "KB709"}
+    assert "is missing" in found["KB709"].message
+    site.page("/openapi.yaml", b"", status=302, Location="/v2.yaml", **OPEN)
+    assert [one.rule for one in live(probe(site))] == ["KB705"]
+
+
+def test_a_copy_with_the_permission_of_another_origin_is_told(site: Site, settings: Any) -> None:
+    site.preflight = (204, {**PREFLIGHT, "Access-Control-Allow-Origin": "*"})
+    header(site, "/openapi.yaml", Cache_Control="max-age=60")
+    settings.CORS_ALLOWED_ORIGINS = [ORIGIN, ORIGIN]
+    assert {one.severity for one in live(probe(site))} == {Severity.ADVICE}
+    assert all("Vary" in one.message for one in live(probe(site)))
+    header(site, "/openapi.yaml", Vary="Accept, Origin")
+    assert live(probe(site)) == []
 
 
 def test_the_star_is_every_origin(site: Site) -> None:
@@ -346,7 +344,7 @@ def test_a_call_that_browsers_stop_is_told(
 
 
 def test_each_configured_origin_is_asked_for(site: Site, settings: Any) -> None:
-    settings.CORS_ALLOWED_ORIGINS = [ORIGIN, "https://other.example"]
+    settings.CORS_ALLOWED_ORIGINS = [ORIGIN] * 5 + ["https://other.example"]
     found = live(probe(site))
     assert {one.rule for one in found} == {"KB709", "KB710"}
     assert all("https://other.example" in one.message for one in found)
@@ -400,6 +398,7 @@ def test_other_ports_of_our_own_host_are_not_asked(site: Site, settings: Any) ->
 # --- Ways in ---------------------------------------------------------------------------------
 
 
+@pytest.mark.django_db
 def test_our_own_is_asked_at_its_public_address(site: Site, settings: Any) -> None:
     settings.PUBLIC_URL = site.url
     move(site, "/ai-plugin.json", "/.well-known/ai-plugin.json")
