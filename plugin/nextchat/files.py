@@ -26,16 +26,17 @@ MASKS = (
     (
         "en",
         "",
-        "You answer from the user's private knowledge base. Search it before you answer "
-        "anything that it may cover, cite the numbers of the results, and end every such answer "
-        "with the footer that came with them, word for word. If the knowledge base does not know "
-        "something, say so.",
+        "You answer from the user's private knowledge base. Where you have the tool `search`, "
+        "call it before you answer anything that the knowledge base may cover, cite the numbers "
+        "of its results, and end every such answer with the `footer` that came with them, word "
+        "for word. If the knowledge base does not know something, say so.",
     ),
     (
         "cn",
         "（中文）",
-        "你根据用户的私有知识库回答问题。凡是知识库可能涵盖的内容，先检索再回答，并注明结果的编号；"
-        "每个这样的回答都要以检索结果附带的 footer 原文结尾。知识库没有的内容，请直接说明。",
+        "你根据用户的私有知识库回答问题。如果有 `search` 工具，凡是知识库可能涵盖的内容，"
+        "先调用它再回答，并注明结果的编号；"
+        "每个这样的回答都要以检索结果附带的 `footer` 原文结尾。知识库没有的内容，请直接说明。",
     ),
 )
 
