@@ -38,6 +38,7 @@ ASKED = {
     "logo": gettext_lazy("Logo"),
     "legal": gettext_lazy("Legal page"),
     "call": gettext_lazy("Search"),
+    "mcp": gettext_lazy("MCP endpoint"),
     "cors": gettext_lazy("From a browser"),
     "preflight": gettext_lazy("Preflight"),
 }

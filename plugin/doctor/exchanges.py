@@ -44,7 +44,7 @@ class Told:
 class Exchange:
     """As it went over the wire; `status` is 0 where nothing came back."""
 
-    what: str  #: document, logo, legal, call, cors, preflight
+    what: str  #: document, logo, legal, call, mcp, cors, preflight
     method: str
     url: str
     sent: Mapping[str, str]  #: headers beside the usual ones

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from django.conf import settings
 
-from plugin.doctor import calls, cors, named, served, sources
+from plugin.doctor import calls, cors, endpoint, named, served, sources
 from plugin.doctor.certificates import certificates
 from plugin.doctor.exchanges import Asker, Exchange, other_cases
 from plugin.doctor.kept import Kept
@@ -24,7 +24,7 @@ from retrieval.sentences import Sentence as _
 #: Origins whose pages are asked for.
 ORIGINS_ASKED = 20
 SAMPLE_ORIGIN = "http://localhost:3000"
-ORDER = ("document", "logo", "legal", "call", "cors", "preflight")
+ORDER = ("document", "logo", "legal", "call", "mcp", "cors", "preflight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,7 @@ class Prober:
         jobs: list[Callable[[], Iterable[Finding]]] = [
             # First, for it may take longest.
             lambda: calls.call(self, subject),
+            lambda: endpoint.own(self, subject),
             lambda: served.documents(self, subject),
             lambda: named.logo(self, subject),
             lambda: named.legal(self, subject),
