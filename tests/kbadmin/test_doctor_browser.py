@@ -38,7 +38,7 @@ def test_a_plugin_is_checked_mended_and_checked_again(
     expect(tab.get_by_label("Address", exact=True).last).to_be_hidden()
     tab.locator("#id_text").fill(mended)
     tab.get_by_role("button", name="Check", exact=True).click()
-    expect(tab.get_by_text("pasted text")).to_be_visible()
+    expect(tab.locator(".kb-doctor-head")).to_contain_text("pasted text")
     expect(tab.get_by_text("KB101")).to_have_count(0)
     expect(tab.locator("#id_text")).to_have_value(mended)
 
@@ -72,3 +72,26 @@ def test_it_works_without_scripts(
     page.get_by_role("link", name="Done in the mended text").click()
     expect(page.locator("#kb-mended-manifest")).to_be_in_viewport()
     context.close()
+
+
+def test_checks_are_found_again_and_compared(tab: Page, live_server: Any, site: Site) -> None:
+    address = f"{live_server.url}/admin/plugin-doctor/"
+    for logo in ("/logo.png", "/Logo.png"):
+        status, headers, body = site.pages["/ai-plugin.json"]
+        changed = body.replace(b"/Logo.png", logo.encode()).replace(b"/logo.png", logo.encode())
+        site.pages["/ai-plugin.json"] = (status, headers, changed)
+        tab.goto(address)
+        tab.get_by_label("Address", exact=True).last.fill(f"{site.url}/ai-plugin.json")
+        tab.get_by_role("button", name="Check", exact=True).click()
+        expect(tab.locator("#kb-report-title")).to_be_in_viewport()
+    tab.goto(address)
+    first = tab.locator("#kb-checks .kb-row").first
+    expect(first).to_contain_text("+1 −0")
+    first.locator(".kb-check-change").click()
+    expect(tab.locator(".kb-findings").first).to_contain_text("KB101 logo-url-case")
+    expect(tab.locator(".kb-diff-added").first).to_contain_text("/Logo.png")
+    tab.locator(".kb-check-unchanged summary").click()
+    tab.locator(".kb-check-pair a").last.click()
+    expect(tab.locator("img.kb-preview-logo")).to_have_count(2)
+    tab.get_by_role("button", name="Check again").click()
+    expect(tab.get_by_role("link", name="What changed")).to_contain_text("+0 −0")
