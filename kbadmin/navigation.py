@@ -23,6 +23,7 @@ SHORTCUTS = {
     "retrieval_feedback_changelist": "g f",
     "retrieval_apikey_changelist": "g k",
     "connect": "g n",
+    "plugin_identity": "g i",
     "plugin_doctor": "g h",
     "status": "g s",
     "admin_logentry_changelist": "g a",
@@ -85,6 +86,13 @@ def groups(request: HttpRequest) -> list[dict[str, Any]]:
                 model_item(request, _("Feedback"), "thumbs_up_down", "feedback"),
                 item(request, _("Connect"), "cable", "connect", "retrieval.view_apikey"),
                 model_item(request, _("API keys"), "key", "apikey"),
+                item(
+                    request,
+                    _("Plugin"),
+                    "extension",
+                    "plugin_identity",
+                    "plugin.view_pluginidentity",
+                ),
                 item(
                     request,
                     _("Plugin doctor"),

@@ -29,6 +29,7 @@ class KbadminSite(UnfoldAdminSite):
             connect,
             doctor,
             doctor_history,
+            identity,
             inspector,
             playground,
             preview,
@@ -41,6 +42,7 @@ class KbadminSite(UnfoldAdminSite):
             path("connect/", self.admin_view(connect.page), name="connect"),
             # Not behind admin_view: a login page must not be swapped into the page.
             path("connect/test/", connect.test, name="connect_test"),
+            *identity.urls(self),
             path("plugin-doctor/", self.admin_view(doctor.page), name="plugin_doctor"),
             path(
                 "plugin-doctor/checks/<int:pk>/",

@@ -45,7 +45,7 @@ class Identity:
     contact_email: str
     legal_text: str = ""  #: Markdown; empty: the page that comes with kbadmin
     logo_hash: str = ""  #: empty: the logo that comes with kbadmin
-    #: operationId → description, of those that are not as the views have it
+    #: `Operation.key` → description, of those that are not as the views have it
     operations: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -77,7 +77,7 @@ def effective(stored: Mapping[str, Any]) -> Identity:
     )
 
 
-def plugin_id() -> str:
+def plugin_id(identity: Identity | None = None) -> str:
     """`kbsearch-…`, another one for every OpenAPI document that NextChat imports.
 
     A browser fetches a plugin once for each id, and never again.
@@ -85,5 +85,5 @@ def plugin_id() -> str:
     # Not at the top: the document is described with an identity.
     from plugin.openapi import document
 
-    text = json.dumps(document("nextchat"), sort_keys=True, ensure_ascii=False)
+    text = json.dumps(document("nextchat", identity), sort_keys=True, ensure_ascii=False)
     return f"kbsearch-{hashlib.sha256(text.encode()).hexdigest()[:10]}"

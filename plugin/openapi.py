@@ -1,7 +1,7 @@
 """The OpenAPI document, generated from the views and kept slim: every operation in it becomes
 a tool of a language model, so each audience is offered what it should call and nothing else."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -18,6 +18,8 @@ SEARCH, PASSAGE, FEEDBACK = "/search", "/passage", "/feedback"
 NEXTCHAT = "/nextchat"
 #: Where they answer within the limits of GPT Actions.
 ACTIONS = "/actions"
+#: Told of operations whose answers come with numbers to cite and a footer.
+CITED = "cited"
 #: Characters that Actions allow a description.
 ACTIONS_DESCRIPTION = 300
 DEFAULT_AUDIENCE = "plugin"
@@ -33,6 +35,7 @@ class Audience:
     paths: tuple[str, ...]  #: what it is offered, in this order
     server: Callable[[], str]  #: where it calls: absolute, without a slash at the end
     mount: str = ""  #: below which its operations are, where they are its own
+    wording: str = ""  #: audiences with the same one are told the same of each operation
     longest: int | None = None  #: characters that a description may have
     extras: Mapping[str, Any] = field(default_factory=dict)  #: added to operations that only read
 
@@ -45,6 +48,7 @@ AUDIENCES: Mapping[str, Audience] = {
         (ACTIONS + SEARCH, ACTIONS + PASSAGE, ACTIONS + FEEDBACK),
         lambda: settings.PUBLIC_URL,
         mount=ACTIONS,
+        wording=CITED,
         longest=ACTIONS_DESCRIPTION,
         # The user may allow it once and for all.
         extras={"x-openai-isConsequential": False},
@@ -53,6 +57,7 @@ AUDIENCES: Mapping[str, Audience] = {
         (SEARCH, PASSAGE, FEEDBACK),
         lambda: settings.PLUGIN_SERVER_URL + NEXTCHAT,
         mount=NEXTCHAT,
+        wording=CITED,
     ),
 }
 
@@ -137,23 +142,48 @@ def document(audience: str = "plugin", identity: Identity | None = None) -> dict
     }
 
 
-def default_descriptions() -> dict[str, str]:
-    """operationId → description, as the views have it, of every operation of any audience."""
-    return {
-        operation["operationId"]: operation.get("description", "")
-        for methods in generated(settings.PLUGIN_AUTH)["paths"].values()
-        for operation in methods.values()
-    }
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation, as one audience is offered it."""
+
+    key: str  #: of its description in an identity: the same for all with this wording
+    id: str
+    method: str
+    path: str  #: below the address of this server
+    pointer: str  #: in the document of its audience
+    audience: Audience
+    description: str  #: as the views have it
+
+
+def operations() -> Iterator[Operation]:
+    """Everything that any audience is offered, in the order of the audiences."""
+    for audience in AUDIENCES.values():
+        paths = generated(settings.PLUGIN_AUTH, audience.mount)["paths"]
+        for path in audience.paths:
+            for method, operation in paths[path].items():
+                yield Operation(
+                    key=_key(operation["operationId"], audience),
+                    id=operation["operationId"],
+                    method=method,
+                    path=f"{audience.mount}{path.removeprefix(audience.mount)}",
+                    pointer=f"/paths/{path.replace('~', '~0').replace('/', '~1')}/{method}",
+                    audience=audience,
+                    description=operation.get("description", ""),
+                )
+
+
+def _key(name: str, audience: Audience) -> str:
+    return f"{audience.wording}-{name}" if audience.wording else name
 
 
 def _described(
     operation: dict[str, Any], texts: Mapping[str, str], audience: Audience
 ) -> dict[str, Any]:
-    text = texts.get(operation["operationId"]) or operation.get("description", "")
+    name = operation["operationId"]
+    text = texts.get(_key(name, audience)) or operation.get("description", "")
     if audience.longest is not None and len(text) > audience.longest:
         text = text[: audience.longest - 1].rsplit(" ", 1)[0] + "…"
-    only_reads = operation["operationId"] not in WRITES
-    return {**operation, "description": text, **(audience.extras if only_reads else {})}
+    return {**operation, "description": text, **(audience.extras if name not in WRITES else {})}
 
 
 @cache

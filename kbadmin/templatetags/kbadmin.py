@@ -1,4 +1,5 @@
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from django import template
 from django.contrib.admin.models import LogEntry
@@ -7,6 +8,9 @@ from django.utils.formats import number_format
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
+
+if TYPE_CHECKING:
+    from plugin.doctor import Finding
 
 register = template.Library()
 
@@ -52,3 +56,20 @@ def milliseconds(duration: float | None) -> str:
     if duration >= 1000:
         return _("%(n)s s") % {"n": number_format(duration / 1000, 1, use_l10n=True)}
     return _("%(n)s ms") % {"n": number_format(duration, 0 if duration >= 10 else 1, use_l10n=True)}
+
+
+@register.filter
+def own_field(found: "Finding") -> str:
+    """The text of ours that a finding is about; "" where it is about none."""
+    # Not at the top: the doctor loads much that most pages never use.
+    from plugin.editing import field_at
+
+    return field_at(found.document, found.pointer)
+
+
+@register.filter
+def ready_text(found: "Finding") -> str | None:
+    """What can safely stand there instead."""
+    from plugin import editing
+
+    return editing.ready_text(found)

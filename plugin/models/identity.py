@@ -28,7 +28,7 @@ class PluginIdentity(models.Model):
     legal_text = models.TextField(
         _("legal information"), validators=[MaxLengthValidator(LONGEST_LEGAL)], blank=True
     )
-    #: operationId → its description, where that is not the default
+    #: key of an operation, see `plugin.openapi` → description, where that is not the default
     operations = models.JSONField(_("descriptions of operations"), default=dict, blank=True)
     #: PNG, 512 × 512; empty without one of our own
     logo = models.BinaryField(_("logo"), default=b"", blank=True)

@@ -37,6 +37,7 @@ class Deed(models.TextChoices):
     REJECT = "reject", gettext_lazy("Rejected")
     REOPEN = "reopen", gettext_lazy("Put back into the queue")
     REVOKE = "revoke", gettext_lazy("Revoked")
+    DEFAULTS = "defaults", gettext_lazy("Went back to the defaults")
 
 
 def some(rows: models.QuerySet[Any]) -> list[models.Model]:

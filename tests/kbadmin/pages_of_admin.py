@@ -118,6 +118,8 @@ OWN = (
         Page(f"connect-{client}", f"/admin/connect/?client={client}")
         for client in ("nextchat", "nextchat-plugin", "fastchat", "gpt-actions", "mcp", "code")
     ),
+    Page("plugin", "/admin/plugin/"),
+    Page("plugin-reset", "/admin/plugin/reset/"),
     Page("plugin-doctor", "/admin/plugin-doctor/"),
     Page("plugin-doctor-own", "/admin/plugin-doctor/?kind=own"),
     Page("plugin-check", "/admin/plugin-doctor/checks/{check}/"),

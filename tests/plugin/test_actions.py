@@ -77,11 +77,11 @@ def test_only_what_changes_something_asks_the_user_each_time(document):
 
 
 def test_a_description_of_ones_own_is_cut_where_it_must_be():
-    changed = effective({"operations": {"search": "Ask this about all our machines. " * 20}})
+    changed = effective({"operations": {"cited-search": "Ask this about all our machines. " * 20}})
     told = openapi.document("actions", changed)["paths"]["/actions/search"]["post"]
     assert len(told["description"]) <= 300
     assert told["description"].endswith("machines.…")
-    whole = openapi.document("plugin", changed)["paths"]["/search"]["post"]["description"]
+    whole = openapi.document("nextchat", changed)["paths"]["/search"]["post"]["description"]
     assert len(whole) > 300
 
 

@@ -70,7 +70,10 @@ def test_the_id_of_the_plugin_changes_with_what_nextchat_imports():
     change(description_for_model="Not in the OpenAPI document.")
     assert identity.plugin_id() == first
     ids = {first}
-    for fields in ({"operations": {"submitFeedback": "Vote."}}, {"name_for_human": "Acme"}):
+    for fields in (
+        {"operations": {"cited-submitFeedback": "Vote."}},
+        {"name_for_human": "Acme"},
+    ):
         change(**fields)
         ids.add(identity.plugin_id())
     assert len(ids) == 3
@@ -105,7 +108,22 @@ def test_one_identity_does_not_leak_into_another():
     changed = identity.effective({"operations": {"search": "Other words."}})
     openapi.document("plugin", changed)
     operation = openapi.document("plugin")["paths"]["/search"]["post"]
-    assert operation["description"] == openapi.default_descriptions()["search"]
+    usual = {one.key: one.description for one in openapi.operations()}
+    assert operation["description"] == usual["search"]
+
+
+def test_what_answers_in_another_way_is_described_in_another_way():
+    usual = {one.key: one.description for one in openapi.operations()}
+    assert usual["cited-search"] != usual["search"]
+    told = identity.effective({"operations": {"cited-search": "Only there."}})
+
+    def description(audience):
+        return openapi.document(audience, told)["paths"]["/search"]["post"]["description"]
+
+    assert description("plugin") == usual["search"]
+    document = openapi.document("actions", told)
+    assert document["paths"]["/actions/search"]["post"]["description"] == "Only there."
+    assert description("nextchat") == "Only there."
 
 
 def test_there_is_no_audience_that_nobody_described():

@@ -83,7 +83,7 @@ def test_the_doctor_finds_nothing_that_nextchat_would_stumble_over(client, setti
 
 
 def test_what_was_changed_of_the_descriptions_is_told_here_too(client):
-    PluginIdentity.objects.create(operations={"search": "Find pages of Acme's handbook."})
+    PluginIdentity.objects.create(operations={"cited-search": "Find pages of Acme's handbook."})
     search = spec_of(client)["paths"]["/search"]["post"]
     assert search["description"] == "Find pages of Acme's handbook."
 
