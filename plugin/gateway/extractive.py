@@ -12,13 +12,13 @@ from plugin.gateway.wording import is_chinese, wording_for
 from retrieval.lexical import tokenize
 
 #: Passages of one answer, characters of each, and the share of the best score that others need.
-PASSAGES, LENGTH, NEAR = 3, 700, 0.6
+PASSAGES, LENGTH, NEAR = 3, 700, 0.75
 #: Words and characters of a title.
 TITLE_WORDS, TITLE_CHARACTERS = 6, 12
 #: A block that is never cut: code between fences, a table, a list; else a sentence.
 FENCE = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.M | re.S)
 SENTENCE = re.compile(r".+?(?:[.!?](?=\s)|[。！？；]|\n|$)", re.S)
-HEADING = re.compile(r"^#{1,6}\s+", re.M)
+HEADING = re.compile(r"^#{1,6}\s+(?P<text>.+?)[ \t#]*$", re.M)
 #: So common that a sentence is not about them.
 COMMON = frozenset(
     tokenize(
@@ -61,10 +61,19 @@ def excerpt(passage: Passage, wanted: frozenset[str]) -> str:
     scores = [len(wanted & set(tokenize(piece))) for piece in pieces]
     first = last = scores.index(max(scores))
     length = len(pieces[first])
-    # It grows to the side that says more, downwards rather than upwards: answers follow.
+    # It grows to the side that says more, downwards rather than upwards: answers follow. What
+    # stands below another heading is about something else.
     while True:
-        after = last + 1 < len(pieces) and length + len(pieces[last + 1]) <= _room(pieces[last + 1])
-        before = first > 0 and length + len(pieces[first - 1]) <= LENGTH
+        after = (
+            last + 1 < len(pieces)
+            and not HEADING.match(pieces[last + 1])
+            and length + len(pieces[last + 1]) <= _room(pieces[last + 1])
+        )
+        before = (
+            first > 0
+            and not HEADING.match(pieces[first])
+            and length + len(pieces[first - 1]) <= LENGTH
+        )
         if after and not (before and scores[first - 1] > scores[last + 1]):
             last += 1
             length += len(pieces[last])
@@ -73,7 +82,11 @@ def excerpt(passage: Passage, wanted: frozenset[str]) -> str:
             length += len(pieces[first])
         else:
             break
-    text = HEADING.sub("", "".join(pieces[first : last + 1])).strip()
+    told = {passage.hit.title, *passage.hit.heading_path}
+    text = HEADING.sub(
+        lambda match: "" if match["text"] in told else f"**{match['text'].replace('*', '')}**",
+        "".join(pieces[first : last + 1]),
+    ).strip()
     return f"{'… ' if first else ''}{text}{' …' if last + 1 < len(pieces) else ''}"
 
 
