@@ -34,6 +34,8 @@ CHINESE = """\
 
 {passages}"""
 
+DEFAULTS = {"en": ENGLISH, "zh": CHINESE}
+
 
 def problem_in(template: str) -> str | None:
     """The first placeholder that is none, an empty text if {passages} is missing, else None."""

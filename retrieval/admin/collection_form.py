@@ -94,8 +94,8 @@ class CollectionForm(forms.ModelForm[Collection]):
 
 def prompt_help(language: str) -> SafeString:
     about = {
-        "en": _("For questions in any language but Chinese. Empty: the text below is used."),
-        "zh": _("For questions in Chinese. Empty: the text below is used."),
+        "en": _("For questions in any language but Chinese. Empty: the usual text is used."),
+        "zh": _("For questions in Chinese. Empty: the usual text is used."),
     }
     return format_html(
         "{} {}<details class='kb-disclosure'><summary>{}</summary>"
@@ -105,8 +105,8 @@ def prompt_help(language: str) -> SafeString:
             "{passages} stands for the numbered passages and must be there; {question}, "
             "{collection} and {date} may be."
         ),
-        _("Show the text"),
-        {"en": prompts.ENGLISH, "zh": prompts.CHINESE}[language],
+        _("Show it to copy from"),
+        prompts.DEFAULTS[language],
     )
 
 

@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from retrieval import prompts
 from retrieval.admin.base import badge
 from retrieval.admin.collection_form import CollectionForm, prompt_help, schema_help
 from retrieval.admin.collection_page import CollectionPage
@@ -92,8 +93,9 @@ class CollectionAdmin(CollectionPage):
             field.help_text = schema_help()
             field.widget.attrs["rows"] = 10
         if field is not None and db_field.name in ("prompt_en", "prompt_zh"):
-            field.help_text = prompt_help(db_field.name.removeprefix("prompt_"))
-            field.widget.attrs["rows"] = 8
+            language = db_field.name.removeprefix("prompt_")
+            field.help_text = prompt_help(language)
+            field.widget.attrs |= {"rows": 8, "placeholder": prompts.DEFAULTS[language]}
         if field is not None and isinstance(field, forms.JSONField):
             field.widget.attrs |= {"spellcheck": "false", "data-code": ""}
         if field is not None and db_field.name == "slug":

@@ -108,9 +108,8 @@ class Collection(models.Model):
 
     def prompt_in(self, language: str) -> str:
         """What a language model is told along with passages: "en" or "zh"."""
-        if language == "zh":
-            return self.prompt_zh or prompts.CHINESE
-        return self.prompt_en or prompts.ENGLISH
+        own: str = self.prompt_zh if language == "zh" else self.prompt_en
+        return own or prompts.DEFAULTS[language]
 
     def tombstone(self) -> None:
         """Hide from every search from this commit on; the worker cleans up behind.
