@@ -60,6 +60,7 @@ class SearchView(APIView):
                 top_k=wanted.get("top_k"),
                 filter=wanted.get("filter") or {},
                 channel=CHANNEL,
+                asker=voter_of(request, ""),
                 mode=wanted.get("mode"),
                 min_score=wanted.get("min_score"),
                 context=wanted.get("context"),

@@ -440,6 +440,7 @@ def _log_row(request: SearchRequest, plan: Plan, response: SearchResponse) -> Se
         collection_id=plan.collection.pk,
         query=plan.query,
         channel=request.channel,
+        asker=request.asker[:200],
         top_k=plan.top_k,
         filter=dict(request.filter),
         results=[

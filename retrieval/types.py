@@ -121,6 +121,7 @@ class SearchRequest:
     #: instead of the collection's own: the playground and evaluations try others
     settings: RetrievalSettings | None = None
     index_id: int | None = None  #: another complete index than the live one
+    asker: str = ""  #: the key, or the person as the channel knows it
     is_logged: bool = True  #: evaluations are not somebody's questions
 
 

@@ -31,6 +31,7 @@ from retrieval.exceptions import (
     VectorStoreError,
     VectorStoreUnavailable,
 )
+from retrieval.feedback import grouping
 from retrieval.models import Index, IndexReport, Revision, Worker
 from retrieval.models.worker import HEARTBEAT
 from retrieval.reports import ReportMaker
@@ -52,6 +53,8 @@ PURGE_EVERY = 60 * 60
 #: Seconds between sums of what was asked; where summing takes long, a small share of the time.
 SUM_UP_EVERY = 60
 SUM_UP_SHARE = 0.05
+#: Seconds between looks for votes and badly answered questions that no group holds yet.
+GATHER_EVERY = 3
 KEEP_TASK_RESULTS = timedelta(days=7)
 KEEP_WORKERS = timedelta(days=7)
 
@@ -102,6 +105,7 @@ class WorkerProcess:
         self._build_at = 0.0
         self._sum_up_at = 0.0
         self._move_at = 0.0
+        self._gather_at = 0.0
 
     def __enter__(self) -> Self:
         global _current
@@ -296,6 +300,7 @@ class WorkerProcess:
                 self._probe_when_due()
                 self._purge_when_due()
                 self._sum_up_when_due()
+                self._gather_when_due()
                 self._tasks.run()
                 busy = self.work_once()
             except OperationalError as error:
@@ -368,6 +373,15 @@ class WorkerProcess:
             return
         took = time.monotonic() - begin
         self._sum_up_at = begin + max(SUM_UP_EVERY, took / SUM_UP_SHARE)
+
+    def _gather_when_due(self) -> None:
+        """Put votes and badly answered questions into groups, a batch at a time."""
+        now = time.monotonic()
+        if now < self._gather_at:
+            return
+        self._doing = "grouping questions to review"
+        if not grouping.gather():
+            self._gather_at = now + GATHER_EVERY
 
 
 def release_abandoned(host: str) -> int:

@@ -182,6 +182,7 @@ def _search(arguments: dict[str, Any], key: ApiKey | None) -> dict[str, Any]:
         top_k=wanted.get("top_k"),
         filter=wanted.get("filter") or {},
         channel=CHANNEL,
+        asker=key.prefix if key else "",
         mode=wanted.get("mode"),
         min_score=wanted.get("min_score"),
         context=wanted.get("context"),

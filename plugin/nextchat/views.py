@@ -17,7 +17,7 @@ from plugin.nextchat.answers import passage_answer, search_answer
 from plugin.nextchat.errors import answer_mendable
 from plugin.serializers import MAX_COMMENT_LENGTH, FeedbackInput, PassageInput, QuestionInput
 from plugin.throttling import RatedView
-from plugin.views import RATINGS, checked
+from plugin.views import RATINGS, checked, voter_of
 from plugin.voting import VOTER
 from retrieval.exceptions import InvalidRequest
 from retrieval.feedback import Vote, record
@@ -140,6 +140,7 @@ class SearchTool(Tool):
                 collection=wanted.get("collection") or settings.DEFAULT_COLLECTION,
                 top_k=wanted.get("top_k"),
                 channel=self.channel,
+                asker=voter_of(request, ""),
             )
         )
         return Response(self.rendered(wanted["query"], answer))

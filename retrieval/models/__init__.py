@@ -11,6 +11,7 @@ from retrieval.models.evaluation import EvaluationAnswer, EvaluationRun, Judgmen
 from retrieval.models.feedback import Feedback
 from retrieval.models.index import Index
 from retrieval.models.index_report import IndexReport
+from retrieval.models.review import ReviewCursor, ReviewItem, ReviewQuestion, ReviewSighting
 from retrieval.models.revision import Revision
 from retrieval.models.search import Search
 from retrieval.models.search_day import SearchDay
@@ -30,6 +31,10 @@ __all__ = [
     "Index",
     "IndexReport",
     "Judgment",
+    "ReviewCursor",
+    "ReviewItem",
+    "ReviewQuestion",
+    "ReviewSighting",
     "Revision",
     "Search",
     "SearchDay",

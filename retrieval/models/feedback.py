@@ -55,6 +55,16 @@ class Feedback(models.Model):
     )
     channel = models.CharField(_("channel"), max_length=32)
     state = models.CharField(_("state"), max_length=16, choices=State, default=State.PENDING)
+    item = models.ForeignKey(
+        "retrieval.ReviewItem",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="votes",
+        verbose_name=_("question to review"),
+    )
+    #: Whether the counts of its group say what it says now.
     is_grouped = models.BooleanField(default=False, editable=False)
     reviewer = models.ForeignKey(
         "auth.User", models.SET_NULL, null=True, blank=True, verbose_name=_("reviewer")

@@ -18,6 +18,12 @@ class Search(models.Model):
     )
     query = models.TextField(_("question"))
     channel = models.CharField(_("channel"), max_length=32)
+    asker = models.CharField(
+        _("asked by"),
+        max_length=200,
+        blank=True,
+        help_text=_("A key, or a person's name as the channel knows it."),
+    )
     top_k = models.PositiveIntegerField("top k")
     filter = models.JSONField(_("filter"), default=dict, blank=True)
     #: chunk_id, document_id, rank, score per hit

@@ -1,0 +1,101 @@
+"""The groups that a question may belong to, in memory: those of a collection that were asked last.
+
+They are bounded, so what one question costs does not grow with the queue.
+"""
+
+from collections import Counter, defaultdict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.feedback.likeness import (
+    LIKE_MEANING,
+    SAME_MEANING,
+    SAME_WORDS,
+    numbers_of,
+    shared,
+)
+from retrieval.models import ReviewItem
+
+#: Groups that a new question is compared with: the newest ones.
+CANDIDATES = 8192
+#: Of the nearest by meaning, those that are looked at closely.
+NEAREST = 8
+#: Of the groups that share a term, and of those that share any, so many are looked at.
+COMMON = 256
+
+Vector = NDArray[np.float32]
+
+
+class Candidates:
+    """Groups by meaning and by words; grows by those that are made meanwhile."""
+
+    def __init__(self, collection_id: int, model_id: int, dimension: int, spare: int) -> None:
+        rows = (
+            ReviewItem.objects.filter(collection=collection_id)
+            .order_by("-last_asked_at", "-pk")
+            .values_list("pk", "vector", "vector_model", "terms")[:CANDIDATES]
+        )
+        known = list(rows)
+        self._keys: list[int] = []
+        self._terms: list[frozenset[str]] = []
+        self._numbers: list[frozenset[str]] = []
+        self._has_vector: list[bool] = []
+        self._holding: dict[str, list[int]] = defaultdict(list)
+        self._matrix = np.zeros((len(known) + spare, dimension), dtype=np.float32)
+        # From the oldest on, so that of equally like ones the first that was made wins.
+        for pk, packed, made_by, terms in sorted(known, key=lambda row: row[0]):
+            same = packed is not None and made_by == model_id
+            self.add(pk, frozenset(terms), unpack(packed) if same else None)
+
+    def add(self, pk: int, terms: frozenset[str], vector: Vector | None) -> None:
+        place = len(self._keys)
+        self._keys.append(pk)
+        self._terms.append(terms)
+        self._numbers.append(numbers_of(terms))
+        has_vector = vector is not None and vector.shape == self._matrix[place].shape
+        self._has_vector.append(has_vector)
+        if has_vector:
+            self._matrix[place] = vector
+        for term in terms:
+            self._holding[term].append(place)
+
+    def find(self, terms: frozenset[str], vector: Vector | None) -> int | None:
+        """The primary key of the group that asks the same, if one does."""
+        wanted = numbers_of(terms)
+        if vector is not None:
+            likeness = self._matrix[: len(self._keys)] @ vector
+            for place in np.argsort(-likeness, kind="stable")[:NEAREST].tolist():
+                if likeness[place] < LIKE_MEANING:
+                    break
+                is_same = likeness[place] >= SAME_MEANING or (
+                    shared(terms, self._terms[place]) >= SAME_WORDS
+                )
+                if is_same and self._numbers[place] == wanted:
+                    return self._keys[place]
+        found: tuple[float, int] | None = None
+        for place in self._sharing(terms):
+            if self._numbers[place] != wanted or (vector is not None and self._has_vector[place]):
+                continue
+            share = shared(terms, self._terms[place])
+            if share >= SAME_WORDS and (found is None or share > found[0]):
+                found = share, place
+        return None if found is None else self._keys[found[1]]
+
+    def _sharing(self, terms: frozenset[str]) -> list[int]:
+        """Places of groups that share terms, those that share most first; of bounded number."""
+        counts: Counter[int] = Counter()
+        for term in sorted(terms):
+            counts.update(self._holding.get(term, ())[-COMMON:])
+        ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+        return [place for place, _count in ranked[:COMMON]]
+
+
+def pack(vector: Vector) -> bytes:
+    return np.asarray(vector, dtype="<f2").tobytes()
+
+
+def unpack(packed: bytes) -> Vector:
+    """A unit vector of shape (dimension,)."""
+    vector = np.frombuffer(bytes(packed), dtype="<f2").astype(np.float32)
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-6), dtype=np.float32)

@@ -1,0 +1,477 @@
+"""Votes and badly answered searches → groups of questions that ask the same.
+
+The worker does it a batch at a time. A batch is read and its questions are embedded first; what
+it changes is then written in one transaction, together with how far the log has been read. So a
+kill loses nothing and counts nothing twice, and of two workers one finds the batch done.
+
+A wording that is known goes to its group at once; a new one is compared with a bounded number of
+groups (`candidates`), so what a question costs does not grow with the queue.
+"""
+
+import logging
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Count, Q
+from django.utils import timezone
+
+from retrieval.exceptions import KnowledgeBaseError
+from retrieval.factories import embedder_for
+from retrieval.feedback.candidates import Candidates, Vector, pack
+from retrieval.feedback.likeness import question_key, terms
+from retrieval.fusion import declared_weight, script_of
+from retrieval.models import (
+    Collection,
+    Feedback,
+    ReviewCursor,
+    ReviewItem,
+    ReviewQuestion,
+    ReviewSighting,
+    Search,
+)
+from retrieval.usage import day_of
+
+logger = logging.getLogger(__name__)
+
+#: Searches and votes in one batch.
+BATCH = 500
+#: By then a row is committed that says it was written so long ago.
+SETTLED = timedelta(seconds=5)
+#: Of the log that was written before the first look, so much is put into groups.
+LOOK_BACK = timedelta(days=30)
+#: Channels whose questions are tries, not somebody's.
+NOT_ASKED = ("playground", "evaluation", "review")
+#: Groups whose question is embedded again at once after another model was chosen.
+REFRESHED = 200
+
+
+@dataclass(slots=True)
+class Entry:
+    """A search or a vote, as far as grouping is concerned."""
+
+    collection_id: int
+    text: str
+    at: datetime
+    asker: str
+    key: str
+    search: uuid.UUID | None
+    confidence: str = ""  #: of a search
+    is_weak: bool = False
+    vote: Feedback | None = None
+
+
+@dataclass(slots=True)
+class Batch:
+    """What is written together."""
+
+    entries: list[Entry]
+    place: tuple[datetime, uuid.UUID]  #: how far the log is read after it
+    is_last: bool
+    vectors: dict[tuple[int, str], Vector] = field(default_factory=dict)
+    #: by collection the model whose vectors these are, and their dimension
+    models: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+
+def gather() -> bool:
+    """Put what came since the last time into groups; returns whether there is more."""
+    cursor, _ = ReviewCursor.objects.get_or_create(
+        pk=1, defaults={"asked_at": timezone.now() - LOOK_BACK, "search": uuid.UUID(int=0)}
+    )
+    before = (cursor.asked_at, cursor.search)
+    batch = _read(before)
+    if not batch.entries and batch.place == before:
+        return _refresh()
+    _embed(batch)
+    with transaction.atomic():
+        locked = ReviewCursor.objects.select_for_update().get(pk=1)
+        if (locked.asked_at, locked.search) != before:
+            return True  # another worker has done it
+        batch.entries = _still_waiting(batch.entries)
+        _write(batch)
+        ReviewCursor.objects.filter(pk=1).update(asked_at=batch.place[0], search=batch.place[1])
+    return not batch.is_last
+
+
+# --- What came --------------------------------------------------------------------------------
+
+
+def _read(place: tuple[datetime, uuid.UUID]) -> Batch:
+    asked_at, last = place
+    rows = list(
+        Search.objects.filter(
+            Q(created_at__gt=asked_at) | Q(created_at=asked_at, pk__gt=last),
+            created_at__gte=asked_at,
+            created_at__lt=timezone.now() - SETTLED,
+        )
+        .order_by("created_at", "pk")
+        .values_list(
+            "pk",
+            "collection_id",
+            "query",
+            "created_at",
+            "asker",
+            "confidence",
+            "result_count",
+            "degraded",
+            "channel",
+        )[:BATCH]
+    )
+    entries = [
+        Entry(
+            collection_id,
+            query,
+            at,
+            asker,
+            question_key(query),
+            pk,
+            confidence=confidence,
+            # While a part was away, a bad answer says nothing of the documents.
+            is_weak=(confidence != Search.Confidence.HIGH or not results) and not degraded,
+        )
+        for pk, collection_id, query, at, asker, confidence, results, degraded, channel in rows
+        if channel not in NOT_ASKED
+    ]
+    votes = list(
+        Feedback.objects.filter(is_grouped=False).select_related("search").order_by("pk")[:BATCH]
+    )
+    entries += [
+        Entry(
+            vote.collection_id,
+            vote.question,
+            vote.updated_at,
+            _person(vote),
+            question_key(vote.question),
+            vote.search_id,
+            vote=vote,
+        )
+        for vote in votes
+    ]
+    return Batch(
+        entries,
+        place=(rows[-1][3], rows[-1][0]) if rows else place,
+        is_last=len(rows) < BATCH and len(votes) < BATCH,
+    )
+
+
+def _person(vote: Feedback) -> str:
+    """Who asked, as far as that is known: whoever holds a link is another one for each answer."""
+    if vote.search is not None and vote.search.asker:
+        return vote.search.asker
+    if vote.search is None or ":" in vote.voter:
+        return vote.voter
+    return f"{vote.voter}@{vote.search_id}"
+
+
+def _still_waiting(entries: Sequence[Entry]) -> list[Entry]:
+    """Without votes that another worker has settled, or that were changed since they were read."""
+    votes = {entry.vote.pk for entry in entries if entry.vote is not None}
+    rows = Feedback.objects.filter(pk__in=votes, is_grouped=False)
+    waiting = dict(rows.values_list("pk", "updated_at"))
+    return [
+        entry
+        for entry in entries
+        if entry.vote is None or waiting.get(entry.vote.pk) == entry.vote.updated_at
+    ]
+
+
+def _embed(batch: Batch) -> None:
+    """Vectors of wordings that no group knows yet, where the collection's model reads them."""
+    known = _known(batch.entries)
+    wanted: dict[int, dict[str, str]] = defaultdict(dict)
+    for entry in batch.entries:
+        place = (entry.collection_id, entry.key)
+        if place not in known and _founds(entry):
+            wanted[entry.collection_id].setdefault(entry.key, entry.text)
+    collections = Collection.objects.filter(pk__in=wanted).select_related(
+        "live_index__embedding_model"
+    )
+    for collection in collections:
+        batch.models[collection.pk] = _model_of(collection)
+        vectors = vectors_of(collection, wanted[collection.pk])
+        batch.vectors |= {(collection.pk, key): vector for key, vector in vectors.items()}
+
+
+def _model_of(collection: Collection) -> tuple[int, int]:
+    index = collection.live_index
+    return (index.embedding_model_id, index.embedding_model.dimension) if index else (0, 1)
+
+
+def vectors_of(collection: Collection, texts: dict[str, str]) -> dict[str, Vector]:
+    """Of the texts that the collection's model understands; none while it cannot answer."""
+    index = collection.live_index
+    if index is None:
+        return {}
+    languages = index.embedding_model.languages
+    found = {}
+    try:
+        for key, text in texts.items():
+            if declared_weight(script_of(text), languages) > 0:
+                found[key] = embedder_for(index.embedding_model).embed_query(text)
+    except KnowledgeBaseError as error:
+        logger.warning("questions are grouped by their words alone: %s", error.message)
+    return found
+
+
+def _known(entries: Sequence[Entry]) -> dict[tuple[int, str], ReviewQuestion]:
+    rows = ReviewQuestion.objects.filter(
+        collection__in={entry.collection_id for entry in entries},
+        key__in={entry.key for entry in entries},
+    )
+    return {(row.collection_id, row.key): row for row in rows}
+
+
+def _founds(entry: Entry) -> bool:
+    """Whether an entry may begin a group, or only counts where there is one."""
+    vote = entry.vote
+    if vote is None:
+        return entry.is_weak
+    return vote.rating == Feedback.Rating.DOWN or bool(vote.correction or vote.comment)
+
+
+# --- What it changes --------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a batch adds to a group."""
+
+    asked: int = 0
+    none: int = 0
+    low: int = 0
+    last: datetime | None = None
+    reopens: datetime | None = None  #: the newest vote that does
+    weak_at: datetime | None = None  #: the newest bad answer
+    sightings: dict[tuple[date, str], int] = field(default_factory=dict)
+
+
+def _write(batch: Batch) -> None:
+    alive = set(
+        Collection.objects.filter(
+            pk__in={entry.collection_id for entry in batch.entries}
+        ).values_list("pk", flat=True)
+    )
+    entries = [entry for entry in batch.entries if entry.collection_id in alive]
+    questions = _known(entries)
+    place_of = _Places(batch, entries)
+    fresh: dict[tuple[int, str], ReviewQuestion] = {}
+    tallies: dict[int, Tally] = defaultdict(Tally)
+    for entry in entries:
+        key = (entry.collection_id, entry.key)
+        question = questions.get(key)
+        was_known = question is not None and key not in fresh
+        if question is None and _founds(entry):
+            question = ReviewQuestion(
+                item_id=place_of(entry),
+                collection_id=entry.collection_id,
+                key=entry.key,
+                text=entry.text,
+                last_asked_at=entry.at,
+            )
+            questions[key] = fresh[key] = question
+        if question is not None:
+            _count(entry, question, tallies[question.item_id], was_known, batch.place[0])
+    ReviewQuestion.objects.bulk_create(fresh.values())
+    changed = {id(row): row for key, row in questions.items() if key not in fresh}
+    ReviewQuestion.objects.bulk_update(
+        [row for row in changed.values() if row.item_id in tallies],
+        ["asked", "last_asked_at", "last_search"],
+        batch_size=200,
+    )
+    _settle_votes(entries, questions)
+    _add_sightings(tallies)
+    _update_items(tallies)
+
+
+class _Places:
+    """The group of a wording that is new: one that asks the same, else one of its own."""
+
+    def __init__(self, batch: Batch, entries: Sequence[Entry]) -> None:
+        self._batch = batch
+        self._spare = len(entries)
+        self._candidates: dict[int, Candidates] = {}
+
+    def __call__(self, entry: Entry) -> int:
+        model_id, dimension = self._batch.models.get(entry.collection_id, (0, 1))
+        candidates = self._candidates.get(entry.collection_id)
+        if candidates is None:
+            candidates = Candidates(entry.collection_id, model_id, dimension, self._spare)
+            self._candidates[entry.collection_id] = candidates
+        vector = self._batch.vectors.get((entry.collection_id, entry.key))
+        about = terms(entry.text)
+        found = candidates.find(about, vector)
+        if found is not None:
+            return found
+        item = ReviewItem.objects.create(
+            collection_id=entry.collection_id,
+            question=entry.text,
+            first_asked_at=entry.at,
+            last_asked_at=entry.at,
+            vector=None if vector is None else pack(vector),
+            vector_model=model_id or None,
+            terms=sorted(about),
+        )
+        candidates.add(item.pk, about, vector)
+        return item.pk
+
+
+def _count(
+    entry: Entry, question: ReviewQuestion, tally: Tally, was_known: bool, until: datetime
+) -> None:
+    vote = entry.vote
+    times = 1
+    if vote is not None:
+        times = 0 if vote.item_id is not None else _unseen(vote, was_known, until)
+        if vote.rating == Feedback.Rating.DOWN or vote.correction:
+            tally.reopens = max(filter(None, (tally.reopens, entry.at)))
+    elif entry.is_weak:
+        if entry.confidence == Search.Confidence.LOW:
+            tally.low += 1
+        else:
+            tally.none += 1
+        tally.weak_at = max(filter(None, (tally.weak_at, entry.at)))
+    question.asked += times
+    tally.asked += times
+    if vote is None or vote.item_id is None:
+        question.last_asked_at = max(question.last_asked_at, entry.at)
+        tally.last = max(filter(None, (tally.last, entry.at)))
+        day = day_of(entry.at)
+        tally.sightings[day, entry.asker] = tally.sightings.get((day, entry.asker), 0) + times
+    if entry.search is not None:
+        question.last_search = entry.search
+
+
+def _unseen(vote: Feedback, was_known: bool, until: datetime) -> int:
+    """1 if what was voted on is no search that is counted itself."""
+    search = vote.search
+    if search is None:
+        return 1
+    is_weak = search.confidence != Search.Confidence.HIGH or not search.result_count
+    is_counted = was_known or (is_weak and not search.degraded and search.channel not in NOT_ASKED)
+    return 0 if is_counted or search.created_at > until else 1
+
+
+def _settle_votes(
+    entries: Iterable[Entry], questions: dict[tuple[int, str], ReviewQuestion]
+) -> None:
+    for entry in entries:
+        vote = entry.vote
+        if vote is None:
+            continue
+        question = questions.get((entry.collection_id, entry.key))
+        # One that was changed since it was read is looked at again.
+        Feedback.objects.filter(pk=vote.pk, updated_at=vote.updated_at).update(
+            is_grouped=True, item_id=question.item_id if question else None
+        )
+
+
+def _add_sightings(tallies: dict[int, Tally]) -> None:
+    wanted = {
+        (item, day, asker): times
+        for item, tally in tallies.items()
+        for (day, asker), times in tally.sightings.items()
+    }
+    known = ReviewSighting.objects.filter(item__in=tallies, day__in={day for _, day, _ in wanted})
+    rows = []
+    for row in known:
+        times = wanted.pop((row.item_id, row.day, row.asker), 0)
+        if times:
+            row.times += times
+            rows.append(row)
+    ReviewSighting.objects.bulk_update(rows, ["times"], batch_size=200)
+    ReviewSighting.objects.bulk_create(
+        ReviewSighting(item_id=item, day=day, asker=asker, times=times)
+        for (item, day, asker), times in wanted.items()
+    )
+
+
+def _update_items(tallies: dict[int, Tally]) -> None:
+    askers = dict(
+        ReviewSighting.objects.filter(item__in=tallies)
+        .exclude(asker="")
+        .values_list("item")
+        .annotate(Count("asker", distinct=True))
+    )
+    votes = {
+        item: (up, down, corrections)
+        for item, up, down, corrections in Feedback.objects.filter(item__in=tallies)
+        .values_list("item")
+        .annotate(
+            up=Count("pk", filter=Q(rating=Feedback.Rating.UP)),
+            down=Count("pk", filter=Q(rating=Feedback.Rating.DOWN)),
+            corrections=Count("pk", filter=~Q(correction="")),
+        )
+    }
+    items = list(ReviewItem.objects.select_for_update().filter(pk__in=tallies).order_by("pk"))
+    for item in items:
+        tally = tallies[item.pk]
+        item.asked += tally.asked
+        item.none_count += tally.none
+        item.low_count += tally.low
+        item.askers = max(askers.get(item.pk, 0), 1)
+        item.up_count, item.down_count, item.correction_count = votes.get(item.pk, (0, 0, 0))
+        item.harm = item.weight
+        if tally.last is not None:
+            item.last_asked_at = max(item.last_asked_at, tally.last)
+        if _reopens(item, tally):
+            item.reopen()
+    ReviewItem.objects.bulk_update(
+        items,
+        [
+            "asked",
+            "askers",
+            "none_count",
+            "low_count",
+            "up_count",
+            "down_count",
+            "correction_count",
+            "harm",
+            "last_asked_at",
+            "state",
+            "is_open",
+            "closed_at",
+            "closed_by",
+            "reopened",
+        ],
+        batch_size=100,
+    )
+
+
+def _reopens(item: ReviewItem, tally: Tally) -> bool:
+    """Whether what came since a group was closed says that it is not done with.
+
+    A vote down or a correction always does; a bad answer does where one was made good, but not
+    where the question was rejected: it will be asked again and stay unanswered.
+    """
+    if item.is_open or item.closed_at is None:
+        return False
+    if tally.reopens is not None and tally.reopens > item.closed_at:
+        return True
+    is_accepted = item.state == ReviewItem.State.ACCEPTED
+    return is_accepted and tally.weak_at is not None and tally.weak_at > item.closed_at
+
+
+# --- After another model was chosen -----------------------------------------------------------
+
+
+def _refresh() -> bool:
+    """Embed the questions of groups again whose vector is another model's; whether any was."""
+    for collection in Collection.objects.alive().select_related("live_index__embedding_model"):
+        model_id, _dimension = _model_of(collection)
+        if not model_id:
+            continue
+        outdated = ReviewItem.objects.filter(collection=collection).exclude(vector_model=model_id)
+        rows = list(outdated.values_list("pk", "question")[:REFRESHED])
+        if not rows:
+            continue
+        vectors = vectors_of(collection, {str(pk): text for pk, text in rows})
+        for pk, _text in rows:
+            vector = vectors.get(str(pk))
+            ReviewItem.objects.filter(pk=pk).update(
+                vector=None if vector is None else pack(vector), vector_model=model_id
+            )
+        return True
+    return False
