@@ -45,8 +45,8 @@ class Candidates:
         self._matrix = np.zeros((len(known) + spare, dimension), dtype=np.float32)
         # From the oldest on, so that of equally like ones the first that was made wins.
         for pk, packed, made_by, terms in sorted(known, key=lambda row: row[0]):
-            same = packed is not None and made_by == model_id
-            self.add(pk, frozenset(terms), unpack(packed) if same else None)
+            vector = unpack(packed) if packed is not None and made_by == model_id else None
+            self.add(pk, frozenset(terms), vector)
 
     def add(self, pk: int, terms: frozenset[str], vector: Vector | None) -> None:
         place = len(self._keys)
@@ -65,7 +65,7 @@ class Candidates:
         wanted = numbers_of(terms)
         if vector is not None:
             likeness = self._matrix[: len(self._keys)] @ vector
-            for place in np.argsort(-likeness, kind="stable")[:NEAREST].tolist():
+            for place in map(int, np.argsort(-likeness, kind="stable")[:NEAREST]):
                 if likeness[place] < LIKE_MEANING:
                     break
                 is_same = likeness[place] >= SAME_MEANING or (
@@ -95,7 +95,7 @@ def pack(vector: Vector) -> bytes:
     return np.asarray(vector, dtype="<f2").tobytes()
 
 
-def unpack(packed: bytes) -> Vector:
+def unpack(packed: bytes | memoryview) -> Vector:
     """A unit vector of shape (dimension,)."""
     vector = np.frombuffer(bytes(packed), dtype="<f2").astype(np.float32)
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-6), dtype=np.float32)

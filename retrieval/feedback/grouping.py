@@ -37,8 +37,8 @@ from retrieval.usage import day_of
 
 logger = logging.getLogger(__name__)
 
-#: Searches and votes in one batch.
-BATCH = 500
+#: Searches and votes in one batch: a short one, because it holds the only lock that SQLite has.
+BATCH = 100
 #: By then a row is committed that says it was written so long ago.
 SETTLED = timedelta(seconds=5)
 #: Of the log that was written before the first look, so much is put into groups.

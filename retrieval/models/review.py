@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 class ReviewItemQuerySet(models.QuerySet["ReviewItem"]):
     def open(self) -> "ReviewItemQuerySet":
-        return self.filter(is_open=True)
+        # Not `is_open=True`: that is a bare column in SQL, which SQLite's indexes do not know.
+        return self.filter(is_open__in=[True])
 
     def by_harm(self) -> "ReviewItemQuerySet":
         return self.order_by("-harm", "-pk")

@@ -88,6 +88,7 @@ class TestByMeaning:
         gather()
         item = ReviewItem.objects.get()
         assert item.vector_model == collection.live_index.embedding_model_id
+        assert item.vector is not None
         assert len(bytes(item.vector)) == 2 * 384
 
 
@@ -343,7 +344,7 @@ class TestCost:
                     top_k=4,
                     confidence="none",
                 )
-                for n in range(first, first + 400)
+                for n in range(first, first + 200)
             )
             Search.objects.filter(created_at__gt=at + timedelta(minutes=9)).update(
                 created_at=at + timedelta(seconds=first / 1000)
@@ -353,8 +354,8 @@ class TestCost:
             return time.monotonic() - begin
 
         thousand(0)
-        first, last = thousand(1000), [thousand(n) for n in (2000, 3000, 4000)][-1]
-        assert ReviewItem.objects.count() == 2000
+        first, last = thousand(1000), [thousand(n) for n in (2000, 3000)][-1]
+        assert ReviewItem.objects.count() == 800
         assert last < 2 * first + 0.5
 
 

@@ -77,7 +77,8 @@ def test_ten_thousand_cost_two_queries_a_page_by_an_index(shelf):
     ids=str,
 )
 def test_every_view_of_the_queue_is_sorted_by_an_index(shelf, wanted, index):
-    plan = queue.select(wanted).by_harm()[:51].explain()
+    rows = queue.select(wanted).by_harm().select_related("collection", "assignee")
+    plan = rows[:51].explain()
     if connection.vendor == "sqlite":
         assert index in plan
         assert "TEMP B-TREE" not in plan
@@ -144,7 +145,7 @@ class TestDetails:
         gather()
         with CaptureQueriesContext(connection) as many:
             details = queue.read_details(item.pk)
-        assert len(many) <= len(few) <= 7
+        assert len(many) <= len(few) <= 8
         assert len(details.votes) == queue.SHOWN
 
 
