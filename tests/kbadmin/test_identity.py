@@ -155,6 +155,14 @@ def test_it_is_noted_who_changed_what(page: Client) -> None:
     assert "Name for people" in page.get("/admin/admin/logentry/").content.decode()
 
 
+def test_tools_of_the_same_name_are_told_apart(page: Client) -> None:
+    changes: dict[str, Any] = {"operation-cited-search": "Find passages."}
+    saved(page, **changes)
+    assert "search (POST /actions/search, /nextchat/search)" in (
+        LogEntry.objects.get().get_change_message()
+    )
+
+
 def test_everything_goes_back_to_the_defaults_after_a_question(page: Client) -> None:
     saved(page, name_for_human="Acme notes")
     page.post(URL, {**typed(), "logo": SimpleUploadedFile("l.png", picture())})

@@ -103,6 +103,11 @@ class IdentityForm(forms.Form):
                 max_length=LONGEST_TEXT, required=False, label=one.id, help_text=address
             )
 
+    def name_of(self, name: str) -> str:
+        """What people call a field; operations of different documents share their names."""
+        label = str(self.fields[name].label)
+        return f"{label} ({self.fields[name].help_text})" if name.startswith(OPERATION) else label
+
     def texts(self) -> dict[str, str]:
         """Field → text, as it was given; of a text that is too long, the text all the same."""
         return {

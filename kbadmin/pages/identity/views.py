@@ -106,9 +106,9 @@ def reset(request: HttpRequest) -> HttpResponse:
         return redirect("admin:plugin_identity")
     served, usual, form = current(), editing.defaults(), IdentityForm()
     texts = editing.texts_of(served)
-    own = [form[name].label for name in texts if texts[name] != usual[name]]
+    own = [form.name_of(name) for name in texts if texts[name] != usual[name]]
     if served.logo_hash:
-        own.append(form["logo"].label)
+        own.append(form.name_of(editing.LOGO))
     context = {
         **admin.site.each_context(request),
         "title": _("Back to the defaults"),
@@ -162,7 +162,7 @@ def note(request: HttpRequest, changed: list[str]) -> None:
     form = IdentityForm()
     with translation.override(None):
         # Django translates them for whom they are shown to.
-        names = [str(form[name].label) for name in changed]
+        names = [form.name_of(name) for name in changed]
     LogEntry.objects.create(
         user_id=request.user.pk or 0,
         content_type=ContentType.objects.get_for_model(PluginIdentity),
