@@ -152,9 +152,14 @@
     const host = document.createElement("kbadmin-feedback");
     host.dataset.key = key;
     const shadow = host.attachShadow({ mode: "open" });
-    const sheet = new CSSStyleSheet();
-    sheet.replaceSync(CSS);
-    shadow.adoptedStyleSheets = [sheet];
+    try {
+      // Unlike an element <style>, no policy of the page forbids it.
+      const sheet = new CSSStyleSheet();
+      sheet.replaceSync(CSS);
+      shadow.adoptedStyleSheets = [sheet];
+    } catch {
+      shadow.append(element("style", {}, CSS));
+    }
     shadow.append(row, form);
 
     const show = () => {

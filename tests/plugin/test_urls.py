@@ -9,7 +9,10 @@ pytestmark = pytest.mark.django_db
 
 OPEN = ["/search", "/feedback", "/openapi.json", "/openapi.yaml", "/.well-known/ai-plugin.json",
         "/ai-plugin.json", "/logo.png", "/legal", "/healthz", "/readyz",
-        "/mcp"]  # fmt: skip
+        "/mcp", "/passage", "/f",
+        "/nextchat/openapi.json", "/nextchat/plugins.json", "/nextchat/masks.json",
+        "/nextchat/serviceWorkerRegister.js", "/nextchat/search", "/nextchat/passage",
+        "/nextchat/feedback"]  # fmt: skip
 ORIGIN = "http://localhost:3000"
 
 

@@ -5,11 +5,16 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
+from plugin.links import source_link
 from plugin.nextchat.files import id_of
 from retrieval.models import Document, Search
+from retrieval.search import search
+from retrieval.types import SearchRequest
+from tests.browser import complaints_of
 from tests.plugin.nextchat.standin import StandIn
+from tests.plugin.nextchat.test_any_page import violations
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -93,6 +98,24 @@ def test_the_knowledge_base_is_on_and_answers(
     told = tool("submitFeedback", query_id=found["feedback_up"], rating="up")
     assert told["status"] == "recorded"
     assert Search.objects.filter(channel="nextchat").count() == 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_source_of_an_answer_opens_where_it_stands(
+    documents: None, page: Page, kbadmin: str, scheme: Any
+) -> None:
+    hit = search(SearchRequest(query="How long may a refund take?", collection="docs")).hits[0]
+    complaints = complaints_of(page)
+    page.emulate_media(color_scheme=scheme)
+    page.goto(source_link(hit))
+    expect(page.locator("#quoted")).to_contain_text("thirty days")
+    expect(page.locator("#quoted")).to_be_in_viewport()
+    assert violations(page) == []
+    damaged = page.url.split("#")[0][:-1]
+    assert complaints == []
+    page.goto(damaged)
+    expect(page.get_by_role("heading")).to_have_text("This link does not work")
+    assert violations(page) == []
 
 
 def test_a_browser_that_knows_the_plugin_learns_of_a_new_document_only(
