@@ -67,10 +67,7 @@ def answer(asked: Conversation, client: Any) -> HttpResponseBase:
 
 def _made_here(asked: Conversation, text: str, found: Found | None) -> HttpResponseBase:
     name = asked.model
-    says_nothing = False  # the answer does
-    chunks = streams.ended(
-        _spoken(name, text), name, _ending(found, text, says_nothing=says_nothing)
-    )
+    chunks = streams.ended(_spoken(name, text), name, _ending(asked, found, says_nothing=False))
     if not asked.is_streamed:
         answer = streams.completion(chunks, name)
         content = answer["choices"][0]["message"]["content"]
@@ -98,7 +95,7 @@ def _from_upstream(
         turns.step_aside()
         response = _ask(asked, found, model, watch)
         held.callback(response.close)
-        ending = _ending(found, "")
+        ending = _ending(asked, found)
         if asked.is_streamed:
             chunks = streams.ended(upstream.read_chunks(response, watch), asked.model, ending)
             return streams.response(_with_usage(chunks, asked), held.pop_all())
@@ -147,12 +144,17 @@ def _completed(
 # --- Endings -----------------------------------------------------------------------------------
 
 
-def _ending(found: Found | None, answer: str, *, says_nothing: bool = True) -> streams.Ending:
+def _ending(
+    asked: Conversation, found: Found | None, *, says_nothing: bool = True
+) -> streams.Ending:
+    """`says_nothing`: the footer is to say so where nothing was found."""
     if found is None:
-        words = wording_for(answer)
-        return streams.Ending(lambda text: "", lambda text: {}, words.broken)
+        said = questions.question_in(asked.messages)
+        return streams.Ending(lambda text: "", lambda text: {}, wording_for(said).broken)
     return streams.Ending(
-        lambda text: answers.footer(found, text, says_nothing=says_nothing),
+        lambda text: (
+            answers.footer(found, text, says_nothing=says_nothing) if asked.wants_footer else ""
+        ),
         lambda text: answers.as_data(found, text),
         found.wording.broken,
     )

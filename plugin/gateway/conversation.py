@@ -19,6 +19,7 @@ class Conversation:
     messages: tuple[Message, ...]
     is_streamed: bool
     wants_usage: bool  #: in a last chunk of the stream
+    wants_footer: bool  #: sources and links below the text; programs have them in a field
     wishes: dict[str, Any]  #: for the search: filter, top_k, mode, …
     body: dict[str, Any]  #: as it came, without what is ours
 
@@ -48,9 +49,16 @@ def parse(body: Any) -> Conversation:
         messages=tuple(messages),
         is_streamed=bool(body.get("stream")),
         wants_usage=isinstance(options, dict) and bool(options.get("include_usage")),
+        wants_footer=wishes.get("footer") is not False and not _wants_json(body),
         wishes=wishes,
         body={name: value for name, value in body.items() if name != OWN},
     )
+
+
+def _wants_json(body: dict[str, Any]) -> bool:
+    """Whether the answer is for a program, which a footer would break."""
+    wanted = body.get("response_format")
+    return isinstance(wanted, dict) and wanted.get("type") in {"json_object", "json_schema"}
 
 
 def model_in(body: dict[str, Any]) -> str:

@@ -38,9 +38,12 @@ def outgoing(
 def for_fastchat(messages: Sequence[Message]) -> list[Message]:
     """The same conversation in the three roles that FastChat knows, each with a content.
 
-    Of several system messages it would keep the last, so they become one. What tools answered
-    is told by the user.
+    Of several system messages it would keep the last, so they become one; but an order at the
+    end is told by the user, and so is what tools answered.
     """
+    *before, last = messages
+    if before and last["role"] in INSTRUCTIONS:
+        messages = [*before, {**last, "role": "user"}]
     instructions = "\n\n".join(
         text_of(message) for message in messages if message["role"] in INSTRUCTIONS
     ).strip()

@@ -81,7 +81,8 @@ def ended(chunks: Iterable[Chunk], model: str, ending: Ending) -> Iterator[Chunk
 def _passed(chunk: Chunk, spoken: Spoken, ending: Ending) -> Iterator[Chunk]:
     for choice in choices_of(chunk):
         index = choice.get("index") or 0
-        delta = choice.get("delta") or {}
+        delta = choice.get("delta")
+        delta = delta if isinstance(delta, dict) else {}
         reason = choice.get("finish_reason")
         if index in spoken.ended:
             continue

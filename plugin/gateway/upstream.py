@@ -3,6 +3,7 @@
 Every exchange has a connection of its own, so that it can be ended from outside (see `watch`).
 """
 
+import ipaddress
 import itertools
 import json
 import logging
@@ -21,13 +22,11 @@ from django.conf import settings
 from plugin.gateway import sse
 from plugin.gateway.errors import (
     ClientGone,
-    ContextTooLong,
     UpstreamError,
-    UpstreamKeyRefused,
-    UpstreamRefused,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from plugin.gateway.refusals import error_in, refusal
 from plugin.gateway.watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -36,13 +35,8 @@ logger = logging.getLogger(__name__)
 CONNECT, LISTING = 10.0, 10.0
 #: Seconds that a list of models is remembered for; one that could not be had, shorter.
 REMEMBERED, FORGOTTEN = 60.0, 5.0
-#: Characters of an upstream's own words that are handed on.
-MAX_WORDS = 500
 #: Bytes of an answer that is not streamed.
 MAX_ANSWER = 64 * 1024 * 1024
-TOO_LONG = re.compile(r"context[ _](length|size|window)|maximum context|too many tokens", re.I)
-#: FastChat's own code for it.
-FASTCHAT_OVERFLOW = 40303
 
 
 def is_there() -> bool:
@@ -57,14 +51,20 @@ def base_url() -> str:
 
 @lru_cache(maxsize=4)
 def _client(base: str, key: str, timeout: float) -> httpx.Client:
-    host = urlsplit(base).hostname or ""
     return httpx.Client(
         headers={"Authorization": f"Bearer {key}"} if key else {},
         timeout=httpx.Timeout(timeout, connect=CONNECT),
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-        # A proxy is for what lies outside; one that is set for the machine must not see the rest.
-        trust_env="." in host and not host.startswith("127."),
+        trust_env=_is_outside(urlsplit(base).hostname or ""),
     )
+
+
+def _is_outside(host: str) -> bool:
+    """Whether a proxy that is set for this machine may be used: not for what is inside."""
+    try:
+        return not ipaddress.ip_address(host).is_private
+    except ValueError:
+        return "." in host and not host.endswith((".internal", ".local", ".localhost"))
 
 
 def client() -> httpx.Client:
@@ -108,7 +108,7 @@ def ask(path: str, body: Any, watch: Watch) -> httpx.Response:
     if response.status_code != 200:
         with failures(watch):
             try:
-                raise refusal(response, _bounded(response))
+                raise refusal(response.status_code, response.headers, _bounded(response))
             finally:
                 response.close()
     return response
@@ -202,55 +202,6 @@ def _bounded(response: httpx.Response) -> bytes:
         if len(data) > MAX_ANSWER:
             raise UpstreamError("The language model's answer is too large.")
     return bytes(data)
-
-
-# --- Errors ---------------------------------------------------------------------------------
-
-
-def error_in(answer: dict[str, Any]) -> UpstreamError | None:
-    """The error that an answer or a chunk carries with a status of 200, if it does."""
-    if answer.get("error"):
-        return UpstreamError(_words(answer))
-    if answer.get("object") == "error" or answer.get("error_code"):
-        return UpstreamError(_words(answer))
-    return None
-
-
-def refusal(response: httpx.Response, data: bytes) -> UpstreamError:
-    """What an answer with another status than 200 means to a client of ours."""
-    try:
-        answer = json.loads(data)
-    except ValueError:
-        answer = None
-    answer = answer if isinstance(answer, dict) else {}
-    status, words = response.status_code, _words(answer)
-    logger.warning("the upstream answered %d: %s", status, words)
-    if status in {401, 403, 407}:
-        return UpstreamKeyRefused(
-            "The language model's server refused the key that this gateway uses. Its operator "
-            "sets it as KBADMIN_UPSTREAM_KEY."
-        )
-    found = answer.get("error")
-    code = found.get("code") if isinstance(found, dict) else answer.get("code")
-    is_too_long = code in {"context_length_exceeded", FASTCHAT_OVERFLOW} or TOO_LONG.search(words)
-    if status in {400, 413, 422} and is_too_long:
-        return ContextTooLong(words, status=400, param="messages")
-    if status == 429:
-        return UpstreamRefused(words, status=429, retry_after=response.headers.get("retry-after"))
-    if status in {400, 404, 413, 415, 422}:
-        return UpstreamRefused(words, status=status)
-    return UpstreamError(words)
-
-
-def _words(answer: dict[str, Any]) -> str:
-    """What an upstream says is wrong: OpenAI's shape, FastChat's, or FastAPI's."""
-    found = answer.get("error")
-    if isinstance(found, dict):
-        found = found.get("message")
-    found = found or answer.get("message") or answer.get("detail") or answer.get("text")
-    if not isinstance(found, str):
-        found = json.dumps(found, ensure_ascii=False) if found else ""
-    return found[:MAX_WORDS].strip() or "The language model's server failed."
 
 
 # --- Its models -----------------------------------------------------------------------------

@@ -112,6 +112,15 @@ def test_a_client_may_narrow_the_search(call, pages, llm):
     assert error["param"] == "top_k"
 
 
+@pytest.mark.parametrize(
+    "more", [{"kbadmin": {"footer": False}}, {"response_format": {"type": "json_object"}}]
+)
+def test_programs_may_have_the_answer_alone(call, pages, llm, more):
+    response = ask(call, "How do I extract a tar archive?", **more)
+    assert content_of(response) == "Hello there."
+    assert json.loads(response.content)["kbadmin"]["sources"]
+
+
 def test_earlier_answers_go_without_their_sources(call, pages, llm):
     llm.script = say("Run tar [1].")
     first = content_of(ask(call, "How do I extract a tar archive?"))
@@ -186,6 +195,14 @@ def test_fastchat_gets_only_what_it_accepts(call, pages, llm):
     assert "Rain." in llm.last["messages"][3]["content"]
 
 
+def test_an_order_behind_the_conversation_reaches_fastchat_as_the_last_word(call, pages, llm):
+    llm.is_fastchat = True
+    order = {"role": "system", "content": "Summarize the discussion briefly in 200 words or less."}
+    ask(call, "How do I extract a tar archive?", {"role": "assistant", "content": "tar"}, order)
+    assert [message["role"] for message in llm.last["messages"]] == ["user", "assistant", "user"]
+    assert llm.last["messages"][-1]["content"] == order["content"]
+
+
 def test_what_is_too_long_for_the_model_is_sent_again_with_less(call, pages, llm):
     def script(body):
         if len(json.dumps(body)) > 2500:
@@ -225,8 +242,9 @@ def test_what_is_too_long_in_any_case_says_so(call, pages, llm):
         [Raw('{"text": "worker died", "error_code": 50002}')],
         [Raw('{"error": {"message": "out of memory"}}')],
         [Raw("not json")],
+        [Raw('{"choices": [{"delta": "odd"}]}'), Break()],
     ],
-    ids=["cut", "fastchat", "openai", "garbage"],
+    ids=["cut", "fastchat", "openai", "garbage", "odd"],
 )
 def test_a_stream_that_breaks_off_says_so_and_ends_properly(call, pages, llm, trouble):
     llm.script = say("Run tar", *trouble, reason=None)

@@ -181,6 +181,17 @@ def test_an_address_without_a_path_means_v1(settings, url, expected):
     assert upstream.base_url() == expected
 
 
+@pytest.mark.parametrize(
+    ("host", "outside"),
+    [
+        ("127.0.0.1", False), ("10.1.2.3", False), ("::1", False), ("fastchat", False),
+        ("host.docker.internal", False), ("api.example.com", True), ("8.8.8.8", True),
+    ],
+)  # fmt: skip
+def test_a_proxy_of_the_machine_is_for_what_lies_outside(host, outside):
+    assert upstream._is_outside(host) is outside
+
+
 def test_the_chosen_model_answers_and_a_collection_goes_before_a_model(call, pages, llm, settings):
     llm.names = ["text-embedding-small", "chatty", "docs"]
     upstream.forget_models()
