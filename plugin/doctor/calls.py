@@ -107,7 +107,10 @@ def call(prober: "Prober", subject: Subject) -> Iterator[Finding]:
     if scheme := scheme_of(subject):
         if not prober.token:
             return  # a person did not give one, and a refusal without it says nothing
-        if reason := keeps_key(subject, found.url):
+        # The key of a check of our own is worth nothing to anybody, and our address for chat
+        # servers can be one inside their network.
+        is_lasting = not prober.token.startswith(CHECK_KEY)
+        if is_lasting and (reason := keeps_key(subject, found.url)):
             yield RULES["KB719"].finding(subject, found.pointer, reason)
             return
         signed = signature(scheme, prober.token)
