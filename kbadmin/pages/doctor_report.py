@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext
 from plugin.doctor import Document, Finding, Report, Severity, Tool, Verdict
 from plugin.doctor.formats import arguments
 from plugin.doctor.kept import Kept
+from plugin.doctor.registry import RULES
 
 #: Of a finding's kind more are listed than anybody mends one by one.
 FINDINGS_SHOWN = 100
@@ -56,6 +57,7 @@ class Item:
     """What one rule found: its reason and its remedy are said once, however many places."""
 
     found: Finding  #: the first one
+    about: str  #: what the rule looks for; "" for one that is no more
     whom: str
     places: list[Place]
 
@@ -114,10 +116,15 @@ def group(tone: str, title: str, found: list[Finding]) -> Group:
     items: dict[tuple[str, str, str], Item] = {}
     for one in found[:FINDINGS_SHOWN]:
         whom = concerns(one)
-        item = items.setdefault((one.rule, one.fix, whom), Item(one, whom, []))
+        item = items.setdefault((one.rule, one.fix, whom), Item(one, about(one), whom, []))
         item.places.append(Place(one.message.translated, str(DOCUMENTS[one.document]), one))
     hidden = max(len(found) - FINDINGS_SHOWN, 0)
     return Group(tone, title, len(found), list(items.values()), hidden)
+
+
+def about(found: Finding) -> str:
+    rule = RULES.get(found.rule)
+    return rule.what.translated if rule else ""
 
 
 def concerns(found: Finding) -> str:
