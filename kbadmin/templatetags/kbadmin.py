@@ -5,6 +5,8 @@ from django import template
 from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 from django.utils.formats import number_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
@@ -40,6 +42,22 @@ def front_matter_value(value: object) -> str:
     if isinstance(value, list):
         return pgettext("between the parts of a list", ", ").join(map(front_matter_value, value))
     return "–" if value is None or value == "" else str(value)
+
+
+@register.filter
+def with_code(sentence: str) -> SafeString:
+    """A sentence in which what stands in backticks is set as code."""
+    parts = str(sentence).split("`")
+    if len(parts) % 2 == 0:  # one is left over: it is a part of what is quoted
+        return format_html("{}", sentence)
+    return format_html_join(
+        "",
+        "{}",
+        (
+            (format_html("<code>{}</code>", part) if number % 2 else part,)
+            for number, part in enumerate(parts)
+        ),
+    )
 
 
 @register.filter

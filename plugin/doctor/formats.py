@@ -28,6 +28,9 @@ rules. An error means that a program will not work with it, a warning that it wo
 for everybody, advice that it could be better. The same fault can be an error for one program and
 nothing to another: the last column names the worst that a rule says, and of whom.
 
+A rule's id stays what it is; its words may become better. They are English for programs, in text,
+JSON and SARIF, whatever language is active; the admin's page says them in the reader's language.
+
 This page is made of the rules: `manage.py validate_manifest --rules > docs/doctor-rules.md`.
 """
 

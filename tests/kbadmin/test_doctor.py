@@ -11,6 +11,8 @@ from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from kbadmin.templatetags.kbadmin import with_code
+from plugin.models import Check
 from tests.plugin.doctor.plugins import picture
 from tests.web_server import Site, serve
 
@@ -295,6 +297,24 @@ def test_programs_get_the_same_report_as_json(page: Client) -> None:
         "rule", "severity", "pointer", "line", "column", "message", "fix",
     }  # fmt: skip
     assert report["consumers"]["chatgpt"] == "error"
+
+
+def test_the_page_speaks_the_readers_language_and_programs_english(page: Client) -> None:
+    given = {"kind": "text", "text": manifest().replace('"v1",', '"v1",,'), "live": ""}
+    chinese = {"Accept-Language": "zh-CN"}
+    html = page.post(URL, given, headers=chinese).content.decode()
+    assert "多了一个逗号。" in html
+    assert "删除该逗号。" in html
+    assert "A comma too many." not in html
+    report = page.post(JSON_URL, given, headers=chinese).json()
+    assert report["findings"][0]["message"] == "A comma too many."
+    kept = page.get(f"{URL}checks/{Check.objects.newest_first()[0].pk}/")
+    assert "A comma too many." in kept.content.decode()
+
+
+def test_what_is_quoted_is_code_and_nothing_else() -> None:
+    assert with_code("Write `a < b`.") == "Write <code>a &lt; b</code>."
+    assert with_code("It is <b>: `.") == "It is &lt;b&gt;: `."
 
 
 def test_programs_are_told_what_is_wrong(page: Client, client: Client) -> None:
