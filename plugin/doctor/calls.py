@@ -28,6 +28,7 @@ from plugin.doctor.samples import Call, search_call
 from plugin.doctor.subject import Subject, at, host_of, is_private, root_domain
 from plugin.doctor.types import Finding
 from retrieval.models import ApiKey
+from retrieval.sentences import Sentence
 from retrieval.sentences import Sentence as _
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def keeps_key(subject: Subject, url: str) -> _ | None:
 
 
 def judge(subject: Subject, asked: Call, answer: Exchange) -> Iterator[Finding]:
-    def told(rule: str, message: str, **more: Any) -> Finding:
+    def told(rule: str, message: Sentence, **more: Any) -> Finding:
         return RULES[rule].finding(subject, asked.pointer, message, **more)
 
     if answer.is_forbidden:

@@ -14,8 +14,8 @@ from plugin.doctor.samples import base_address
 from plugin.doctor.served import kept_for
 from plugin.doctor.subject import Subject, host_of
 from plugin.doctor.types import Finding
+from retrieval.sentences import Sentence, listed
 from retrieval.sentences import Sentence as _
-from retrieval.sentences import listed
 
 if TYPE_CHECKING:
     from plugin.doctor.probes import Prober
@@ -61,7 +61,7 @@ def document(prober: "Prober", subject: Subject, origin: str) -> Iterator[Findin
         yield told(subject, message, ADVICE)
 
 
-def told(subject: Subject, message: str, severity: object = None) -> Finding:
+def told(subject: Subject, message: Sentence, severity: object = None) -> Finding:
     document, pointer = of_openapi(subject)
     levels = {NEXTCHAT: ADVICE} if severity is ADVICE else None
     return RULES["KB709"].finding(subject, pointer, message, document=document, levels=levels)

@@ -8,9 +8,11 @@ from pathlib import PurePosixPath
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from plugin.doctor.reading import MAX_BYTES
+from plugin.doctor.types import NOTHING_SAID
 from retrieval import fetching
 from retrieval.exceptions import FileTooLarge, KnowledgeBaseError
 from retrieval.fetching import Page
+from retrieval.sentences import Sentence
 from retrieval.sentences import Sentence as _
 
 TIMEOUT = 15.0
@@ -34,6 +36,7 @@ class Told:
     milliseconds: int
     raw: str
     is_forbidden: bool
+    error: Sentence = NOTHING_SAID  #: why there is no answer
 
     @property
     def is_good(self) -> bool:
@@ -50,7 +53,7 @@ class Exchange:
     sent: Mapping[str, str]  #: headers beside the usual ones
     seconds: float
     page: Page | None = None
-    error: str = ""
+    error: Sentence = NOTHING_SAID
     is_forbidden: bool = field(default=False)  #: not asked at all, by the rules of addresses
     body: str = ""  #: what was sent after the headers
 
@@ -63,15 +66,15 @@ class Exchange:
         return 200 <= self.status < 300
 
     @property
-    def failure(self) -> str:
+    def failure(self) -> Sentence:
         """Why there is no good answer; "" where there is one."""
         if self.page is None:
             return self.error
         try:
             fetching.refuse_failure(self.page)
         except KnowledgeBaseError as error:
-            return error.message
-        return ""
+            return Sentence.of(error.message)
+        return NOTHING_SAID
 
     @property
     def milliseconds(self) -> int:
@@ -96,7 +99,7 @@ class Exchange:
         lines += ["", self.body] if self.body else []
         lines.append("")
         if self.page is None:
-            return "\n".join([*lines, self.error])
+            return "\n".join(lines).rstrip()
         lines += [f"(leads on from {address})" for address in self.page.redirects]
         lines.append(f"{self.page.status} {self.page.url}")
         lines += [f"{name}: {value}" for name, value in self.page.headers.items()]
@@ -112,6 +115,7 @@ class Exchange:
             self.milliseconds,
             self.raw,
             self.is_forbidden,
+            self.error,
         )
 
 
@@ -150,7 +154,7 @@ class Asker:
         """
         started = time.monotonic()
         page: Page | None = None
-        error, is_forbidden = "", False
+        error, is_forbidden = NOTHING_SAID, False
         left = timeout or min(self.timeout, self.ends - started)
         if left <= 0:
             error = _("Not asked: %(seconds)s seconds were up.", seconds=f"{BUDGET:g}")
@@ -169,7 +173,7 @@ class Asker:
             except FileTooLarge:
                 error = TOO_LARGE
             except KnowledgeBaseError as failure:
-                error = failure.message
+                error = Sentence.of(failure.message)
                 is_forbidden = failure.code in {"address_forbidden", "invalid_address"}
         exchange = Exchange(
             what,

@@ -63,7 +63,7 @@ def to_data(kept: Kept) -> dict[str, Any]:
         "documents": {str(name): address for name, address in report.documents.items()},
         "unavailable": report.unavailable.as_data(),
         "exchanges": [
-            {name: getattr(one, name) for name in Told.__slots__}
+            {**{name: getattr(one, name) for name in Told.__slots__}, "error": one.error.as_data()}
             for one in kept.exchanges[:EXCHANGES]
         ],
         "logo": base64.b64encode(kept.logo).decode() if kept.logo else "",
@@ -86,7 +86,9 @@ def from_data(data: Mapping[str, Any], source: str, texts: Mapping[Document, str
         texts=dict(texts),
         unavailable=Sentence.from_data(data["unavailable"]),
     )
-    exchanges = tuple(Told(**one) for one in data["exchanges"])
+    exchanges = tuple(
+        Told(**{**one, "error": Sentence.from_data(one["error"])}) for one in data["exchanges"]
+    )
     return Kept(report, exchanges, base64.b64decode(data["logo"]) or None)
 
 

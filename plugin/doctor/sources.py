@@ -30,9 +30,9 @@ SUFFIXES = (".json", ".yaml", ".yml")
 class Unavailable(Exception):
     """What was to be checked cannot be had; the message says why."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: Sentence) -> None:
         super().__init__(message)
-        self.message = Sentence.of(message)
+        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
