@@ -86,10 +86,13 @@ def from_data(data: Mapping[str, Any], source: str, texts: Mapping[Document, str
         texts=dict(texts),
         unavailable=Sentence.from_data(data["unavailable"]),
     )
-    exchanges = tuple(
-        Told(**{**one, "error": Sentence.from_data(one["error"])}) for one in data["exchanges"]
-    )
+    exchanges = tuple(map(told_of, data["exchanges"]))
     return Kept(report, exchanges, base64.b64decode(data["logo"]) or None)
+
+
+def told_of(data: Mapping[str, Any]) -> Told:
+    error = {"error": Sentence.from_data(data["error"])} if "error" in data else {}
+    return Told(**{**data, **error})
 
 
 def finding_of(data: Mapping[str, Any]) -> Finding:
