@@ -9,12 +9,14 @@ library and an environment with requirements.txt; docker-compose.yml sets it up 
 """
 
 import argparse
+import ctypes
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Sequence
@@ -92,8 +94,18 @@ class Stopped(Exception):
     """Somebody asked for the end."""
 
 
+#: Set by the signals, and looked at: an exception out of a handler could cut the ending short.
+stopping = threading.Event()
+
+
 def stop(number: int, frame: FrameType | None) -> None:
-    raise Stopped
+    stopping.set()
+
+
+def end_with_this_process() -> None:
+    """For the children: killed with -9, this must not leave a model in memory (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
 def run(options: argparse.Namespace) -> int:
@@ -104,7 +116,9 @@ def run(options: argparse.Namespace) -> int:
     environment = {"LOGDIR": "", **os.environ}
     try:
         for name, command in commands(options).items():
-            started[name] = subprocess.Popen(command, env=environment)  # noqa: S603 - FastChat's own
+            started[name] = subprocess.Popen(  # noqa: S603 - FastChat's own programs
+                command, env=environment, preexec_fn=end_with_this_process
+            )
             if name == "controller":
                 # The worker registers once, when it starts.
                 wait_for_port(started[name], int(command[command.index("--port") + 1]))
@@ -112,7 +126,7 @@ def run(options: argparse.Namespace) -> int:
         announce(started, f"http://{local}:{options.port}", options.api_key)
         while True:
             check(started)
-            time.sleep(0.2)
+            stopping.wait(0.2)
     except Stopped:
         return 0
     except RuntimeError as error:
@@ -130,7 +144,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check(started: dict[str, "subprocess.Popen[bytes]"]) -> None:
-    """Raise RuntimeError if one of them has ended."""
+    """Raise Stopped if somebody asked for the end, RuntimeError if one of them has ended."""
+    if stopping.is_set():
+        raise Stopped
     for name, process in started.items():
         if process.poll() is not None:
             raise RuntimeError(f"FastChat's {name} ended with code {process.returncode}.")

@@ -1,6 +1,8 @@
 """deploy/fastchat/serve.py: three programs that start, tell and end together."""
 
+import signal
 import subprocess
+import time
 
 import pytest
 
@@ -39,6 +41,20 @@ def test_stopped_nothing_is_left(fastchat):
     assert fastchat.process.returncode == 0
     pids = fastchat.pids.values()
     wait_until(lambda: not any(map(is_running, pids)), 10, "a process is left")
+
+
+@pytest.mark.parametrize("how", ["asked twice", "asked while it ends", "killed"])
+def test_however_it_ends_no_model_stays_in_memory(fastchat, how):
+    process = fastchat.process
+    if how == "asked while it ends":
+        fastchat.kill("api")
+        time.sleep(0.3)
+    for _ in range(3):
+        process.send_signal(signal.SIGKILL if how == "killed" else signal.SIGTERM)
+        time.sleep(0.1)
+    process.wait(40)
+    pids = fastchat.pids.values()
+    wait_until(lambda: not any(map(is_running, pids)), 20, "a process is left")
 
 
 def is_running(pid: int) -> bool:
