@@ -1,14 +1,15 @@
 """What the doctor says of our own documents, without the network: cheap enough for every page."""
 
 import json
+import threading
 from dataclasses import dataclass
-from functools import lru_cache
 
+from cachetools import LRUCache, cached
 from django.conf import settings
 
 from plugin.doctor.subject import host_of, is_private
 from plugin.doctor.types import Finding, Report, Severity
-from plugin.identity import current
+from plugin.identity import Identity, current
 
 OUT_OF_REACH = "KB224"
 
@@ -27,14 +28,15 @@ def health() -> Health:
 
     identity = current()
     both = [manifest(identity), document(identity=identity)]
-    return _judged(json.dumps(both, sort_keys=True), settings.PUBLIC_URL)
+    return _judged((json.dumps(both, sort_keys=True), settings.PUBLIC_URL), identity)
 
 
-@lru_cache(maxsize=2)
-def _judged(documents: str, address: str) -> Health:
+@cached(LRUCache(2), key=lambda documents, identity: documents, lock=threading.Lock())
+def _judged(documents: tuple[str, str], identity: Identity) -> Health:
+    """`documents` are those of the identity, and the address they are judged for."""
     from plugin.doctor.sources import check_own
 
-    severities = [found.severity for found in to_mend(check_own())]
+    severities = [found.severity for found in to_mend(check_own(identity=identity))]
     return Health(severities.count(Severity.ERROR), severities.count(Severity.WARNING))
 
 
