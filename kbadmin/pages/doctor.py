@@ -19,6 +19,7 @@ from django.views.decorators.http import require_http_methods
 
 from kbadmin.pages.doctor_history import PERMISSION, earlier
 from kbadmin.pages.doctor_report import shown
+from plugin import turns
 from plugin.doctor import Report, history
 from plugin.doctor.kept import Kept
 from plugin.doctor.probes import Probed, probe_address, probe_document, probe_own
@@ -103,6 +104,9 @@ def run(form: DoctorForm) -> Probed:
     """Raises Unavailable if what was named cannot be had."""
     given = form.cleaned_data
     kind, live = given["kind"], given["live"]
+    if live:
+        # It may ask this very server, and then waits for a turn of another request.
+        turns.step_aside()
     if kind == OWN:
         return probe_own() if live else unprobed(check_own())
     if kind == "url":

@@ -23,6 +23,7 @@ from django.utils.translation import ngettext, pgettext
 from kbadmin.pages.bounded import count
 from kbadmin.pages.revisions import latest_revisions
 from plugin.doctor import own
+from plugin.gateway import upstream
 from retrieval.admin.index_state import differences, impatient_store
 from retrieval.exceptions import VectorStoreError
 from retrieval.factories import bundle_of
@@ -34,6 +35,8 @@ PACKAGES = ("django", "chromadb", "onnxruntime", "django-unfold")
 #: Indexes that are looked at one by one.
 INDEXES_READ = 200
 MODELS_NAMED = 3
+#: Seconds that the page waits for a server.
+IMPATIENCE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +243,23 @@ def plugin() -> Part:
     return (broken if found.errors else look)(name, told, see)
 
 
+def language_model() -> Part | None:
+    """The server behind the gateway, where one is set."""
+    if not upstream.is_there():
+        return None
+    name, said = _("Language model"), {"url": upstream.base_url()}
+    found = upstream.count_models(IMPATIENCE)
+    if found is None:
+        sentence = _(
+            "It does not answer at %(url)s. Chats fail until it is back; those with a model whose "
+            "name ends in :extractive are answered by passages."
+        )
+        return broken(name, sentence % said)
+    if not found:
+        return look(name, _("It answers at %(url)s, but lists no model.") % said)
+    return works(name, _("It answers at %(url)s.") % said)
+
+
 def disk() -> Part:
     name = _("Disk")
     free = shutil.disk_usage(settings.DATA_DIR).free
@@ -259,6 +279,7 @@ PARTS: tuple[Callable[[], Part | None], ...] = (
     model,
     reranker,
     plugin,
+    language_model,
     disk,
 )
 

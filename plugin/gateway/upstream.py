@@ -219,6 +219,14 @@ def models() -> list[Model]:
     return found
 
 
+def count_models(timeout: float) -> int | None:
+    """How many models it lists, None if it cannot be reached within so many seconds."""
+    kept = _listings.get((base_url(), settings.UPSTREAM_KEY))
+    is_fresh = kept is not None and time.monotonic() <= kept[0]
+    found = kept[1] if kept is not None and is_fresh else _list_models(timeout)
+    return None if found is None else len(found)
+
+
 def _remembered() -> list[Model] | None:
     key = (base_url(), settings.UPSTREAM_KEY)
     kept = _listings.get(key)
@@ -233,9 +241,9 @@ def _remembered() -> list[Model] | None:
     return kept[1]
 
 
-def _list_models() -> list[Model] | None:
+def _list_models(timeout: float = LISTING) -> list[Model] | None:
     try:
-        response = client().get(f"{base_url()}/models", timeout=LISTING)
+        response = client().get(f"{base_url()}/models", timeout=timeout)
         response.raise_for_status()
         listed = response.json()["data"]
         return [

@@ -15,10 +15,12 @@ from playwright.sync_api import Page, expect
 
 from kbadmin.pages import parts as known_parts
 from kbadmin.pages.parts import Part
+from plugin.gateway import upstream
 from retrieval import reindex
 from retrieval.admin.audit import sentence
 from retrieval.exceptions import VectorStoreUnavailable
 from retrieval.models import Collection, Document, Index, Revision, Worker
+from tests.fake_model import serve_model
 from tests.kbadmin.test_browser import browser, tab  # noqa: F401 - fixtures
 
 URL = "/admin/status/"
@@ -50,6 +52,19 @@ def parts(page: Client, chroma_is: Callable[[bool], None]) -> Callable[[], dict[
         return {part.name: part for part, _may_use in page.get(URL).context["parts"]}
 
     return parts
+
+
+def test_a_language_model_that_is_set_is_looked_at(
+    collection: Collection, parts: Callable[[], dict[str, Part]], settings: Any
+) -> None:
+    assert "Language model" not in parts()
+    with serve_model() as server:
+        settings.UPSTREAM_URL = server.url
+        upstream.forget_models()
+        assert parts()["Language model"].tone == "live"
+    upstream.forget_models()
+    assert ":extractive" in parts()["Language model"].sentence
+    upstream.forget_models()
 
 
 def test_every_part_has_its_sentence(
