@@ -84,6 +84,7 @@ def groups(request: HttpRequest) -> list[dict[str, Any]]:
                 item(request, _("Playground"), "science", "playground", "retrieval.view_document"),
                 model_item(request, _("Searches"), "manage_search", "search"),
                 model_item(request, _("Feedback"), "thumbs_up_down", "feedback"),
+                model_item(request, _("Golden set"), "verified", "judgment"),
                 item(request, _("Connect"), "cable", "connect", "retrieval.view_apikey"),
                 model_item(request, _("API keys"), "key", "apikey"),
                 item(

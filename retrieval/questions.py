@@ -13,7 +13,7 @@ import csv
 import io
 import json
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,34 +64,50 @@ def load_questions(path: Path) -> QuestionSet:
     Raises InvalidQuestions, with the place, for anything that cannot be read or used, and if
     no question is left.
     """
-    readers = {".json": _squad, ".csv": _csv, ".jsonl": _jsonl, ".ndjson": _jsonl}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise InvalidQuestions(
-            f"{path.name}: questions are read from .json (SQuAD), .csv and .jsonl files."
-        )
+    _reader_of(path.name)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
     except OSError as error:
         raise InvalidQuestions(f"{path} cannot be read: {error.strerror}.") from error
+    return read_questions(path.name, data)
+
+
+def read_questions(name: str, data: bytes) -> QuestionSet:
+    """The questions of a file that is in memory; otherwise as load_questions."""
+    reader = _reader_of(name)
+    try:
+        rows = list(reader(data.decode("utf-8-sig")))
     except UnicodeDecodeError as error:
         raise InvalidQuestions(
-            f"{path.name}: byte {error.start} is not UTF-8. Save the file as UTF-8."
+            f"{name}: byte {error.start} is not UTF-8. Save the file as UTF-8."
         ) from error
-    try:
-        rows = list(reader(text))
     except InvalidQuestions as error:
-        raise InvalidQuestions(f"{path.name}: {error.message}") from error
+        raise InvalidQuestions(f"{name}: {error.message}") from error
     asked = [row for row in rows if row is not None]
     kept = [row for row in asked if row.question]
     if not kept:
-        raise InvalidQuestions(f"{path.name} holds no question.")
+        raise InvalidQuestions(f"{name} holds no question.")
     return QuestionSet(
         questions=tuple(_merged(kept)),
-        source=path.name,
+        source=name,
         empty=len(asked) - len(kept),
         unanswerable=len(rows) - len(asked),
     )
+
+
+def _reader_of(name: str) -> Callable[[str], Iterator[Question | None]]:
+    readers: dict[str, Callable[[str], Iterator[Question | None]]] = {
+        ".json": _squad,
+        ".csv": _csv,
+        ".jsonl": _jsonl,
+        ".ndjson": _jsonl,
+    }
+    reader = readers.get(Path(name).suffix.lower())
+    if reader is None:
+        raise InvalidQuestions(
+            f"{name}: questions are read from .json (SQuAD), .csv and .jsonl files."
+        )
+    return reader
 
 
 def normalised(text: str) -> str:

@@ -361,7 +361,10 @@ def judge(request: HttpRequest) -> HttpResponse:
         collection=collection,
         question=question,
         document=document,
-        defaults={"quote": request.POST.get("quote", "")[:LONGEST_QUOTE]},
+        defaults={
+            "quote": request.POST.get("quote", "")[:LONGEST_QUOTE],
+            "source": Judgment.Source.MANUAL,
+        },
     )
     if is_new:
         text = _("%(document)s is noted as a right answer.")

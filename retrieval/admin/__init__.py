@@ -1,5 +1,5 @@
 """The model pages of the browser admin, one module per group of the sidebar."""
 
-from retrieval.admin import audit_log, chunks, collections, documents, keys, system, use
+from retrieval.admin import audit_log, chunks, collections, documents, golden, keys, system, use
 
-__all__ = ["audit_log", "chunks", "collections", "documents", "keys", "system", "use"]
+__all__ = ["audit_log", "chunks", "collections", "documents", "golden", "keys", "system", "use"]

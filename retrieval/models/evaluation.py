@@ -5,6 +5,12 @@ from django.utils.translation import gettext_lazy as _
 class Judgment(models.Model):
     """A question and the document that answers it (a qrel): the golden set."""
 
+    class Source(models.TextChoices):
+        MANUAL = "manual", _("playground")
+        WRITTEN = "written", _("written here")
+        IMPORT = "import", _("imported")
+        FEEDBACK = "feedback", _("accepted feedback")
+
     collection = models.ForeignKey(
         "retrieval.Collection",
         models.CASCADE,
@@ -19,11 +25,22 @@ class Judgment(models.Model):
         verbose_name=_("relevant document"),
     )
     quote = models.TextField(_("quote"), blank=True)
+    source = models.CharField(_("comes from"), max_length=16, choices=Source, default=Source.MANUAL)
+    is_stale = models.BooleanField(
+        _("stale"),
+        default=False,
+        help_text=_("The document has changed and does not say the quote any more."),
+    )
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
     class Meta:
         verbose_name = _("judgment")
         verbose_name_plural = _("judgments")
+        indexes = [
+            models.Index(fields=["-created_at", "-id"], name="judgment_recent"),
+            models.Index(fields=["collection", "-created_at", "-id"], name="judgment_of"),
+            models.Index(fields=["is_stale", "-created_at", "-id"], name="judgment_stale"),
+        ]
 
     def __str__(self) -> str:
         return self.question[:80]

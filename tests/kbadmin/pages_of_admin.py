@@ -17,6 +17,7 @@ from retrieval.models import (
     EmbeddingModel,
     Feedback,
     Index,
+    Judgment,
     Revision,
     Search,
     Worker,
@@ -43,6 +44,7 @@ MODELS = {
     "retrieval/chunk": "chunk",
     "retrieval/search": "search",
     "retrieval/feedback": "feedback",
+    "retrieval/judgment": "judgment",
     "retrieval/apikey": "apikey",
     "retrieval/worker": "worker",
     "retrieval/embeddingmodel": "model",
@@ -51,11 +53,18 @@ MODELS = {
     "auth/group": "group",
     "admin/logentry": "logentry",
 }
-CAN_BE_ADDED = ("retrieval/collection", "retrieval/apikey", "auth/user", "auth/group")
+CAN_BE_ADDED = (
+    "retrieval/collection",
+    "retrieval/judgment",
+    "retrieval/apikey",
+    "auth/user",
+    "auth/group",
+)
 CAN_BE_DELETED = (
     "retrieval/document",
     "retrieval/collection",
     "retrieval/feedback",
+    "retrieval/judgment",
     "auth/group",
 )
 #: Lists with something chosen: (name of the list, name of the choice, query).
@@ -92,6 +101,9 @@ CHOICES = (
     ("retrieval/feedback", "rejected", "state__exact=rejected"),
     ("retrieval/feedback", "found", "q=invoice"),
     ("retrieval/feedback", "of-collection", "collection={collection}"),
+    ("retrieval/judgment", "stale", "is_stale__exact=1"),
+    ("retrieval/judgment", "of-collection", "collection={collection}"),
+    ("retrieval/judgment", "found", "q=invoice"),
     ("retrieval/index", "live", "state__exact=live"),
     ("retrieval/apikey", "found", "q=chat"),
     ("admin/logentry", "by-user", "user={user}"),
@@ -126,6 +138,7 @@ OWN = (
     Page("plugin-compare", "/admin/plugin-doctor/compare/?new={check}"),
     Page("status", "/admin/status/"),
     Page("key-revoke", "/admin/retrieval/apikey/{apikey}/revoke/"),
+    Page("judgment-import", "/admin/retrieval/judgment/import/"),
     Page("palette", "/admin/search/"),
     Page("document-compare", "/admin/retrieval/document/{document}/compare/"),
     Page("document-failed", "/admin/retrieval/document/{failed}/change/"),
@@ -200,6 +213,7 @@ def keys() -> dict[str, Any]:
         "chunk": key(Chunk.objects.filter(document=key(indexed)).order_by("pk")),
         "search": key(Search.objects.order_by("-created_at")),
         "feedback": key(Feedback.objects.order_by("pk")),
+        "judgment": key(Judgment.objects.order_by("pk")),
         "apikey": key(ApiKey.objects.order_by("pk")),
         "check": key(Check.objects.order_by("-pk")),
         "worker": key(Worker.objects.order_by("pk")),

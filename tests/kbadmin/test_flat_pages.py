@@ -37,6 +37,7 @@ NO_PAGES = re.compile(
     r"|inspector_(points|progress|report)"
     r"|\w+_(retry|cancel|switch_chunks|keep|restore|original|retry_all|reconcile|reindex|reindex_cancel"
     r"|rollback|index_drop)"
+    r"|retrieval_judgment_(export|template)"
     # Unfold registers them; nothing leads to them.
     r"|django_tasks_database_\w+"
 )
