@@ -1,5 +1,6 @@
 """The golden set: questions whose right documents are known, written, imported and exported."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -87,8 +88,12 @@ class JudgmentAdmin(KnowledgeAdmin[Judgment]):
     ) -> HttpResponse:
         chosen = request.GET.get(CollectionFilter.parameter_name, "")
         chosen = chosen if chosen.isdecimal() else ""
+        # What the golden set is made of has a name of its own, which fewer people know.
+        named = copy.copy(self.opts)
+        named.verbose_name_plural = _("Golden set")
         extra = {
             "title": _("Golden set"),
+            "opts": named,
             "chosen": chosen,
             "may_import": self.has_add_permission(request),
             **(extra_context or {}),
@@ -165,4 +170,7 @@ class JudgmentAdmin(KnowledgeAdmin[Judgment]):
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, obj: Judgment) -> str:
-        return badge("low", _("stale")) if obj.is_stale else badge("high", _("up to date"))
+        if obj.is_stale:
+            return badge("low", _("stale"))
+        # Without a quote nobody can tell whether the document still answers.
+        return badge("high", _("up to date")) if obj.quote else "–"
