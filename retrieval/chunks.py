@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from retrieval import aliases
 from retrieval.hashing import text_hash
 from retrieval.hidden import hidden_in, says_again
 from retrieval.lexical import lexical_index
@@ -55,6 +56,7 @@ def write_chunks(cuts: Sequence[Cut]) -> Written:
         (cut.revision.pk, chunking): scope for cut in cuts for chunking, scope in cut.scopes.items()
     }
     _add_words((scopes[chunk.revision_id, chunk.chunking], chunk) for chunk in fresh)
+    aliases.carry(written, [cut.revision for cut in cuts], scopes)
     return written
 
 
@@ -65,6 +67,7 @@ def rescope_chunks(chunks: Sequence[Chunk], scopes: dict[str, str]) -> None:
     """
     lexical_index().remove([chunk.pk for chunk in chunks])
     _add_words((scopes[chunk.chunking], chunk) for chunk in chunks)
+    aliases.rescope(chunks, scopes)
 
 
 def _add_words(scoped: Iterable[tuple[str, Chunk]]) -> None:
@@ -83,8 +86,9 @@ def _existing(revisions: list[int]) -> dict[tuple[int, str], list[Chunk]]:
 
 
 def forget_chunks(ids: list[int]) -> None:
-    """Delete chunk rows and their lexical rows. Call it inside a transaction."""
-    lexical_index().remove(ids)
+    """Delete chunk rows and their lexical rows, and where aliases led to them. Call it inside a
+    transaction."""
+    lexical_index().remove([*ids, *aliases.record_ids(ids)])
     Chunk.objects.filter(pk__in=ids).delete()
 
 

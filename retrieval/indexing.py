@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
-from retrieval import judgments
+from retrieval import aliases, judgments
 from retrieval.archives import unpack
 from retrieval.chunks import Cut, forget_chunks, write_chunks
 from retrieval.embeddings import Vectors, embeddings_of
@@ -313,6 +313,7 @@ def _go_live(owner: str, batch: list[Work], indexes: dict[int, list[Index]]) -> 
         for attribute in _attributes(document, fresh[document.pk].metadata)
     )
     Revision.objects.filter(pk__in=replaced).retire(now)
+    aliases.flag_stale(fresh)
     judgments.flag_stale(fresh)
     Revision.objects.filter(pk__in=held).update(
         state=Revision.State.INDEXED,

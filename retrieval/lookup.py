@@ -7,7 +7,7 @@ from retrieval.models import Collection, EmbeddingModel, Index
 from retrieval.prepared import Prepared, instance
 
 #: What a search needs of its collection, its live index and that index's model.
-COLLECTION = ("id", "slug", "default_top_k", "retrieval_settings", "live_index_id")
+COLLECTION = ("id", "slug", "default_top_k", "retrieval_settings", "has_aliases", "live_index_id")
 INDEX = (
     "id",
     "collection_id",

@@ -18,7 +18,7 @@ from retrieval import front_matter, indexing
 from retrieval.chunks import forget_chunks, rescope_chunks
 from retrieval.exceptions import KnowledgeBaseError, MoveRefused, VectorStoreError
 from retrieval.factories import vector_store
-from retrieval.models import Chunk, Collection, Document, Index, Judgment, Revision
+from retrieval.models import Alias, Chunk, Collection, Document, Index, Judgment, Revision
 from retrieval.sync import delete_vectors
 from retrieval.tasks import notify
 
@@ -154,6 +154,8 @@ def _switch(prepared: list[Document], indexes: list[Index]) -> list[int]:
         collection=target, moving_to=None, move_failure="", updated_at=timezone.now()
     )
     Judgment.objects.filter(document__in=moved).update(collection=target)
+    if Alias.objects.filter(document__in=moved).exists():
+        Collection.objects.filter(pk=target.pk).update(has_aliases=True)
     # Where it comes from, others may have been kept out of search for saying the same.
     for document in Document.objects.filter(
         pk__in=Revision.objects.filter(duplicate_of__in=moved).values("duplicate_of")

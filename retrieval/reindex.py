@@ -18,12 +18,12 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from retrieval import indexing, sync
+from retrieval.chunks import forget_chunks
 from retrieval.embeddings import stored_embeddings
 from retrieval.exceptions import ReindexRefused, VectorCollectionMissing, VerificationFailed
 from retrieval.factories import vector_store
 from retrieval.fusion import distances_to
 from retrieval.leases import free_of_others
-from retrieval.lexical import lexical_index
 from retrieval.models import Chunk, Collection, Document, Index
 from retrieval.models.document import DocumentQuerySet
 
@@ -286,6 +286,5 @@ def drop(index: Index) -> None:
         )
         while ids := list(rows.values_list("pk", flat=True)[: sync.REPAIR_BATCH]):
             with transaction.atomic():
-                lexical_index().remove(ids)
-                Chunk.objects.filter(pk__in=ids).delete()
+                forget_chunks(ids)
     Index.objects.filter(pk=index.pk).delete()

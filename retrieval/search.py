@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import DatabaseError
 from numpy.typing import NDArray
 
-from retrieval import query_log
+from retrieval import aliases, query_log
 from retrieval.embeddings import stored_embeddings
 from retrieval.exceptions import (
     InvalidRequest,
@@ -103,6 +103,7 @@ class Arms:
     lexical: list[LexicalCandidate] = field(default_factory=list)
     dense_failure: KnowledgeBaseError | None = None
     lexical_failure: Exception | None = None
+    is_exhausted: bool = False  #: whether both have said all that they know
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +262,7 @@ def _candidates(plan: Plan, wanted: int, watch: Stopwatch) -> tuple[list[Passage
                 within=within,
                 duplicate_share=plan.settings.duplicate_share,
             )
-        exhausted = len(arms.dense) < depth and len(arms.lexical) < depth
-        if len(passages) >= plan.top_k or exhausted or depth > EXACT_LIMIT:
+        if len(passages) >= plan.top_k or arms.is_exhausted or depth > EXACT_LIMIT:
             return passages, arms, share
         # Candidates were deleted, disabled or filtered out: look deeper.
         depth *= DEEPER
@@ -299,6 +299,9 @@ def ask(plan: Plan, depth: int, watch: Stopwatch) -> Arms:
         raise SearchUnavailable(
             "Neither word search nor vector search can answer right now. Try again shortly."
         ) from arms.lexical_failure
+    arms.is_exhausted = len(arms.dense) < depth and len(arms.lexical) < depth
+    if plan.collection.has_aliases:
+        arms.dense, arms.lexical = aliases.follow(plan.query, arms.dense, arms.lexical)
     return arms
 
 
@@ -317,7 +320,7 @@ def _ask_dense(plan: Plan, depth: int, arms: Arms, watch: Stopwatch) -> None:
         with watch.stage("embed"):
             vector = embedder_for(index.embedding_model).embed_query(plan.query)
         with watch.stage("dense"):
-            exact = None if plan.within is None else _exact_vectors(index, plan.within)
+            exact = None if plan.within is None else _exact_vectors(plan, plan.within)
             if exact is None:
                 arms.dense = query_store().query(index.physical_name, vector, depth)
             else:
@@ -338,12 +341,13 @@ def _nearest(vector: NDArray[np.float32], exact: Vectors, space: str) -> list[De
     return [DenseCandidate(chunk_ids[row], float(distances[row])) for row in order]
 
 
-def _exact_vectors(index: Index, within: list[int]) -> Vectors | None:
+def _exact_vectors(plan: Plan, within: list[int]) -> Vectors | None:
     """Chunk ids and stored vectors of a selective filter's documents, shape (n, dimension).
 
     None if there are too many: then Chroma is asked, and its candidates are filtered. Asking
     Chroma with a filter would be slow where it matches much, and miss where it matches little.
     """
+    index = plan.index
     if len(within) > EXACT_LIMIT:
         return None
     rows = list(
@@ -353,6 +357,8 @@ def _exact_vectors(index: Index, within: list[int]) -> Vectors | None:
     )
     if len(rows) > EXACT_LIMIT:
         return None
+    if plan.collection.has_aliases:
+        rows += aliases.hashes_of([pk for pk, _ in rows])
     vectors = stored_embeddings(index.embedding_model_id, {digest for _, digest in rows})
     kept = [(pk, vectors[digest]) for pk, digest in rows if digest in vectors]
     matrix = np.empty((len(kept), index.embedding_model.dimension), dtype=np.float32)

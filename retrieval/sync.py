@@ -13,6 +13,7 @@ import numpy as np
 from django.db.models import F, Q
 from django.utils import timezone
 
+from retrieval import aliases
 from retrieval.embeddings import Vectors, embeddings_of, stored_embeddings
 from retrieval.exceptions import (
     VectorCollectionMissing,
@@ -20,11 +21,13 @@ from retrieval.exceptions import (
     VectorStoreUnavailable,
 )
 from retrieval.factories import chunker_for, vector_store
-from retrieval.models import Chunk, Index
-from retrieval.types import is_chunk_id
+from retrieval.models import AliasPlace, Chunk, Index
+from retrieval.types import FIRST_ALIAS_ID, is_alias_id, is_chunk_id
 
 if TYPE_CHECKING:
-    from retrieval.vector_store import VectorStore
+    from django.db.models import QuerySet
+
+    from retrieval.vector_store import VectorRecord, VectorStore
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +40,7 @@ class Drift:
     """How an index differs from its rows. Ids are chunk ids, as Chroma holds them."""
 
     index_id: int
-    expected: int  #: live chunks in the database
+    expected: int  #: live chunks, and aliases that lead to them, in the database
     found: int  #: records in Chroma
     missing: tuple[str, ...]  #: live chunks that Chroma does not hold
     stale: tuple[str, ...]  #: records whose text has changed
@@ -85,6 +88,43 @@ def send_chunks(
         VectorRecord(id=chunk.vector_id, hash=chunk.text_hash, vector=vectors[chunk.text_hash])
         for chunk in chunks
     ]
+    places = AliasPlace.objects.filter(chunk__in=[chunk.pk for chunk in chunks])
+    _send(store, index, [*records, *_alias_records(index, places)])
+
+
+def send_aliases(store: "VectorStore", alias_ids: Sequence[int]) -> None:
+    """Write the vectors of aliases into every index that their chunks are in."""
+    places = AliasPlace.objects.filter(alias__in=alias_ids)
+    collections = set(places.values_list("alias__document__collection", flat=True))
+    for index in (
+        Index.objects.active().filter(collection__in=collections).select_related("embedding_model")
+    ):
+        here = places.filter(
+            chunk__chunking=index.chunking, alias__document__collection=index.collection_id
+        )
+        _send(store, index, _alias_records(index, here))
+
+
+def _alias_records(index: Index, places: "QuerySet[AliasPlace]") -> "list[VectorRecord]":
+    from retrieval.vector_store import VectorRecord
+
+    rows = list(places.filter(alias__retired_at=None).select_related("alias"))
+    if not rows:
+        return []
+    vectors = aliases.vectors_of(
+        index.embedding_model, {place.alias.question_hash: place.alias.question for place in rows}
+    )
+    return [
+        VectorRecord(
+            id=str(place.record_id),
+            hash=place.alias.question_hash,
+            vector=vectors[place.alias.question_hash],
+        )
+        for place in rows
+    ]
+
+
+def _send(store: "VectorStore", index: Index, records: "Sequence[VectorRecord]") -> None:
     ensure_index(store, index)
     try:
         store.replace(index.physical_name, records)
@@ -97,10 +137,17 @@ def send_chunks(
 
 
 def delete_vectors(store: "VectorStore", collection_id: int, chunk_ids: Sequence[int]) -> None:
+    """Delete chunks, and their aliases, from every index of a collection that Chroma may still
+    hold."""
+    if chunk_ids:
+        delete_records(store, collection_id, [*chunk_ids, *aliases.record_ids(chunk_ids)])
+
+
+def delete_records(store: "VectorStore", collection_id: int, record_ids: Sequence[int]) -> None:
     """Delete records from every index of a collection that Chroma may still hold."""
-    if not chunk_ids:
+    if not record_ids:
         return
-    ids = [str(chunk_id) for chunk_id in chunk_ids]
+    ids = [str(record_id) for record_id in record_ids]
     for index in Index.objects.filter(collection=collection_id).exclude(state=Index.State.DAMAGED):
         try:
             store.delete(index.physical_name, ids)
@@ -123,6 +170,9 @@ def compare(index: Index) -> Drift:
         str(pk): digest
         for pk, digest in rows.live().values_list("pk", "text_hash").iterator(chunk_size=5000)
     }
+    places = AliasPlace.objects.filter(chunk__in=rows.live(), alias__retired_at=None)
+    for pk, digest in places.values_list("pk", "alias__question_hash").iterator(chunk_size=5000):
+        expected[str(FIRST_ALIAS_ID + pk)] = digest
     missing = [id_ for id_ in expected if id_ not in found]
     stale = [id_ for id_, digest in expected.items() if found.get(id_, digest) != digest]
     unknown = [id_ for id_ in found if id_ not in expected]
@@ -145,6 +195,15 @@ def _known_chunks(index: Index, ids: list[int]) -> list[int]:
     here = Q(document__collection=index.collection_id)
     comes_here = Q(document__moving_to=index.collection_id)
     known: list[int] = []
+    placed = [id_ - FIRST_ALIAS_ID for id_ in ids if is_alias_id(id_)]
+    for begin in range(0, len(placed), REPAIR_BATCH):
+        places = AliasPlace.objects.filter(
+            pk__in=placed[begin : begin + REPAIR_BATCH],
+            alias__document__collection=index.collection_id,
+            chunk__chunking=index.chunking,
+        )
+        known += [FIRST_ALIAS_ID + pk for pk in places.values_list("pk", flat=True)]
+    ids = [id_ for id_ in ids if not is_alias_id(id_)]
     for begin in range(0, len(ids), REPAIR_BATCH):
         rows = Chunk.objects.filter(here | comes_here, pk__in=ids[begin : begin + REPAIR_BATCH])
         known += rows.values_list("pk", flat=True)
@@ -195,7 +254,9 @@ def reconcile(index: Index) -> Drift:
     store = vector_store()
     ensure_index(store, index)
     drift = compare(index)
-    wanted = [int(id_) for id_ in (*drift.missing, *drift.stale)]
+    differing = [int(id_) for id_ in (*drift.missing, *drift.stale)]
+    wanted = [id_ for id_ in differing if not is_alias_id(id_)]
+    lost_aliases = [id_ - FIRST_ALIAS_ID for id_ in differing if is_alias_id(id_)]
     embedded = 0
     for begin in range(0, len(wanted), REPAIR_BATCH):
         chunks = list(
@@ -206,6 +267,9 @@ def reconcile(index: Index) -> Drift:
         vectors, lost = _vectors_of(index, chunks)
         embedded += lost
         send_chunks(store, index, chunks, vectors)
+    for begin in range(0, len(lost_aliases), REPAIR_BATCH):
+        places = AliasPlace.objects.filter(pk__in=lost_aliases[begin : begin + REPAIR_BATCH])
+        _send(store, index, _alias_records(index, places))
     drift = replace(drift, embedded=embedded)
     if drift.orphaned:
         store.delete(index.physical_name, drift.orphaned)

@@ -39,6 +39,15 @@ def is_chunk_id(id: str) -> bool:
     return id.isascii() and id.isdecimal() and len(id) < 19
 
 
+#: Questions that lead to a chunk stand in Chroma and the lexical index from this id on, above all
+#: keys of chunks and below what 18 digits can say.
+FIRST_ALIAS_ID = 10**17
+
+
+def is_alias_id(id_: int) -> bool:
+    return id_ >= FIRST_ALIAS_ID
+
+
 @dataclass(frozen=True, slots=True)
 class DenseCandidate:
     """A hit as Chroma returned it."""

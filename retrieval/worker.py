@@ -25,13 +25,13 @@ from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker as TaskRunner
 from django_tasks_db.models import DBTaskResult
 
-from retrieval import addresses, indexing, maintenance, moving, reindex, sync, usage
+from retrieval import addresses, aliases, indexing, maintenance, moving, reindex, sync, usage
 from retrieval.exceptions import (
     KnowledgeBaseError,
     VectorStoreError,
     VectorStoreUnavailable,
 )
-from retrieval.feedback import grouping
+from retrieval.feedback import grouping, proof
 from retrieval.models import Index, IndexReport, Revision, Worker
 from retrieval.models.worker import HEARTBEAT
 from retrieval.reports import ReportMaker
@@ -106,6 +106,7 @@ class WorkerProcess:
         self._sum_up_at = 0.0
         self._move_at = 0.0
         self._gather_at = 0.0
+        self._prove_at = 0.0
 
     def __enter__(self) -> Self:
         global _current
@@ -162,7 +163,7 @@ class WorkerProcess:
         indexed = self._index_batch()
         built = self._build_step()
         moved = self._move_step()
-        busy = indexed or built or moved or self._clean_up()
+        busy = indexed or built or moved or self._clean_up() or self._prove_step()
         reported = self._reports.step()
         return reported or busy or (fetching and self._wait_for_pages())
 
@@ -269,10 +270,21 @@ class WorkerProcess:
             self._move_at = time.monotonic() + RECONCILE_RETRY
             return False
 
+    def _prove_step(self) -> bool:
+        """Show what an acceptance has changed, once it is searched."""
+        if time.monotonic() < self._prove_at:
+            return False
+        try:
+            return proof.step(self.name)
+        except KnowledgeBaseError as error:
+            logger.warning("cannot prove what was accepted yet: %s", error.message)
+            self._prove_at = time.monotonic() + RECONCILE_RETRY
+            return False
+
     def _clean_up(self) -> bool:
         self._doing = "cleaning up"
         try:
-            return indexing.clean_up() > 0
+            return indexing.clean_up() + aliases.clean_up() > 0
         except KnowledgeBaseError as error:
             # Retired rows stay where they are, and are cleaned when Chroma is back.
             logger.warning("cannot clean up yet: %s", error.message)

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.feedback.likeness import (
+from retrieval.likeness import (
     LIKE_MEANING,
     SAME_MEANING,
     SAME_WORDS,

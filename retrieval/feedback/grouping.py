@@ -22,8 +22,8 @@ from django.utils import timezone
 from retrieval.exceptions import KnowledgeBaseError
 from retrieval.factories import embedder_for
 from retrieval.feedback.candidates import Candidates, Vector, pack
-from retrieval.feedback.likeness import question_key, terms
 from retrieval.fusion import declared_weight, script_of
+from retrieval.likeness import question_key, terms
 from retrieval.models import (
     Collection,
     Feedback,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from retrieval import query_log
 from retrieval.exceptions import InvalidRequest, SearchNotFound
-from retrieval.feedback.likeness import question_key
+from retrieval.likeness import question_key
 from retrieval.lookup import find_collection
 from retrieval.models import Chunk, Document, Feedback, Search
 

@@ -20,7 +20,7 @@ from retrieval.lexical.weights import (
     ceiling,
     idf,
 )
-from retrieval.types import LexicalCandidate, LexicalEntry
+from retrieval.types import FIRST_ALIAS_ID, LexicalCandidate, LexicalEntry
 
 #: Candidates that are scored in full.
 MAX_CANDIDATES = 1000
@@ -60,6 +60,7 @@ class PostgresLexicalIndex:
             "query": _any(terms),
             "scope": scope,
             "within": within,
+            "first_alias": FIRST_ALIAS_ID,
             "candidates": MAX_CANDIDATES,
             "terms": terms,
             "idf": [idf(total, found) for found in frequencies],
@@ -120,7 +121,12 @@ WITH candidate AS (
     WHERE scope = %(scope)s
       AND terms @@ %(query)s::tsquery
       AND (%(within)s::bigint[] IS NULL OR chunk_id IN (
-          SELECT id FROM retrieval_chunk WHERE document_id = ANY(%(within)s::bigint[])))
+          SELECT id FROM retrieval_chunk WHERE document_id = ANY(%(within)s::bigint[])
+          UNION ALL
+          SELECT place.id + %(first_alias)s
+          FROM retrieval_aliasplace AS place
+          JOIN retrieval_chunk AS chunk ON chunk.id = place.chunk_id
+          WHERE chunk.document_id = ANY(%(within)s::bigint[])))
     ORDER BY ts_rank(terms, %(query)s::tsquery) DESC, chunk_id
     LIMIT %(candidates)s
 ), matched AS (

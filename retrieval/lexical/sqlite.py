@@ -9,7 +9,7 @@ from django.db import connection
 from retrieval.lexical import statistics
 from retrieval.lexical.tokenizer import tokenize
 from retrieval.lexical.weights import BODY, HEADINGS, MAX_QUERY_TERMS, TITLE, ceiling, essential
-from retrieval.types import LexicalCandidate, LexicalEntry
+from retrieval.types import FIRST_ALIAS_ID, LexicalCandidate, LexicalEntry
 
 TABLE = "retrieval_lexical"
 #: From so many chunks on, finding candidates by the rare terms first is faster.
@@ -89,9 +89,12 @@ def _best(match: str, k: int, within: list[int] | None) -> list[tuple[int, float
         # json_each: one parameter however many documents a filter leaves.
         condition = (
             "AND rowid IN (SELECT id FROM retrieval_chunk WHERE document_id IN "
-            "(SELECT value FROM json_each(%s)))"
+            "(SELECT value FROM json_each(%s)) UNION ALL "
+            "SELECT place.id + %s FROM retrieval_aliasplace AS place "
+            "JOIN retrieval_chunk AS chunk ON chunk.id = place.chunk_id "
+            "WHERE chunk.document_id IN (SELECT value FROM json_each(%s)))"
         )
-        parameters.append(str(list(within)))
+        parameters += [str(list(within)), FIRST_ALIAS_ID, str(list(within))]
     weights = f"0.0, {TITLE}, {HEADINGS}, {BODY}"
     with connection.cursor() as cursor:
         cursor.execute(

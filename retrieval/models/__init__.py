@@ -1,5 +1,7 @@
 """The nouns of the knowledge base, one module each."""
 
+from retrieval.models.acceptance import Acceptance
+from retrieval.models.alias import Alias, AliasPlace
 from retrieval.models.api_key import ApiKey
 from retrieval.models.attribute import Attribute
 from retrieval.models.chunk import Chunk
@@ -18,6 +20,9 @@ from retrieval.models.search_day import SearchDay
 from retrieval.models.worker import Worker
 
 __all__ = [
+    "Acceptance",
+    "Alias",
+    "AliasPlace",
     "ApiKey",
     "Attribute",
     "Chunk",

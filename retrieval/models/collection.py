@@ -57,6 +57,8 @@ class Collection(models.Model):
     #: Empty: retrieval/prompts.py's own.
     prompt_en = models.TextField(_("prompt, English"), blank=True, max_length=prompts.MAX_LENGTH)
     prompt_zh = models.TextField(_("prompt, Chinese"), blank=True, max_length=prompts.MAX_LENGTH)
+    #: Whether any question leads to a passage here: searches of all others need not look.
+    has_aliases = models.BooleanField(default=False, editable=False)
     front_matter_schema = models.JSONField(_("front matter schema"), default=dict, blank=True)
 
     live_index = models.ForeignKey(

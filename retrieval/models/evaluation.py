@@ -26,6 +26,15 @@ class Judgment(models.Model):
     )
     quote = models.TextField(_("quote"), blank=True)
     source = models.CharField(_("comes from"), max_length=16, choices=Source, default=Source.MANUAL)
+    acceptance = models.ForeignKey(
+        "retrieval.Acceptance",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="judgments",
+        verbose_name=_("acceptance"),
+    )
     is_stale = models.BooleanField(
         _("stale"),
         default=False,

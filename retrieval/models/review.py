@@ -146,7 +146,7 @@ class ReviewQuestion(models.Model):
         ReviewItem, models.CASCADE, related_name="questions", verbose_name=_("question to review")
     )
     collection = models.ForeignKey("retrieval.Collection", models.CASCADE, related_name="+")
-    #: see `retrieval.feedback.likeness.question_key`
+    #: see `retrieval.likeness.question_key`
     key = models.CharField(max_length=32, editable=False)
     text = models.TextField(_("question"))
     asked = models.PositiveIntegerField(_("times asked"), default=0)

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from retrieval.feedback import Vote, candidates, grouping, queue, record
-from retrieval.feedback.likeness import question_key, shared, terms
+from retrieval.likeness import question_key, shared, terms
 from retrieval.models import Feedback, ReviewCursor, ReviewItem, ReviewQuestion, Search
 from tests.retrieval.feedback.conftest import gather
 

@@ -1,0 +1,299 @@
+"""Questions that lead to a passage: kept beside it wherever its text is cut anew.
+
+An alias stands in the lexical index and in Chroma under an id above all chunks'. A search that
+hits it returns the passage itself, read back like any other: what is hidden or deleted answers
+no alias either (law 2).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from django.db import transaction
+from django.utils import timezone
+
+from retrieval.embeddings import Vectors, stored_embeddings
+from retrieval.factories import embedder_for
+from retrieval.hashing import text_hash
+from retrieval.lexical import lexical_index
+from retrieval.likeness import SAME_WORDS, numbers_of, shared, terms
+from retrieval.models import (
+    Alias,
+    AliasPlace,
+    Chunk,
+    Collection,
+    Document,
+    Embedding,
+    EmbeddingModel,
+    Index,
+    Revision,
+)
+from retrieval.prepared import Prepared, padded
+from retrieval.types import (
+    FIRST_ALIAS_ID,
+    DenseCandidate,
+    LexicalCandidate,
+    LexicalEntry,
+    is_alias_id,
+)
+
+C = TypeVar("C", DenseCandidate, LexicalCandidate)
+
+
+def hash_of(question: str) -> str:
+    """Under which the embedding of a question is kept: models may read questions otherwise than
+    documents."""
+    return text_hash(f"query\0{question}")
+
+
+# --- Where they lead --------------------------------------------------------------------------
+
+
+def create(document: Document, questions: Iterable[str], text: str) -> list[Alias]:
+    """Let questions lead to a passage of a document. Call it inside a transaction.
+
+    Words are found at once, meaning as soon as `sync.send_aliases` was called; in a version that
+    is still to be indexed both are found once it is. Questions that lead there already are left
+    out.
+    """
+    known = set(
+        Alias.objects.all()
+        .active()
+        .filter(document=document, text=text)
+        .values_list("question", flat=True)
+    )
+    fresh = [question for question in dict.fromkeys(questions) if question not in known]
+    aliases = Alias.objects.bulk_create(
+        Alias(document=document, question=question, question_hash=hash_of(question), text=text)
+        for question in fresh
+    )
+    Collection.objects.filter(pk=document.collection_id).update(has_aliases=True)
+    revision = document.live_revision
+    if revision is None or not aliases:
+        return aliases
+    for index in _distinct(Index.objects.active().filter(collection=document.collection_id)):
+        chunks = list(
+            Chunk.objects.filter(revision=revision, chunking=index.chunking).order_by("order")
+        )
+        _place(aliases, revision.text, chunks, index.scope)
+    return aliases
+
+
+def _distinct(indexes: Iterable[Index]) -> Iterable[Index]:
+    """One of those that share their chunks."""
+    return {index.chunking: index for index in indexes}.values()
+
+
+def carry(
+    written: Mapping[int, Mapping[str, Sequence[Chunk]]],
+    revisions: Iterable[Revision],
+    scopes: Mapping[tuple[int, str], str],
+) -> None:
+    """Let the aliases of documents lead to chunks that were just written of them.
+
+    `written` and `scopes` are by revision and chunking, as `chunks.write_chunks` has them. Call
+    it in the transaction that writes the chunks.
+    """
+    by_document = {revision.document_id: revision for revision in revisions}
+    aliases: dict[int, list[Alias]] = defaultdict(list)
+    for alias in Alias.objects.all().active().filter(document__in=by_document).order_by("pk"):
+        aliases[alias.document_id].append(alias)
+    for document_id, group in aliases.items():
+        revision = by_document[document_id]
+        for chunking, chunks in written[revision.pk].items():
+            _place(group, revision.text, chunks, scopes[revision.pk, chunking])
+
+
+def _place(aliases: Iterable[Alias], text: str, chunks: Sequence[Chunk], scope: str) -> None:
+    wanted = [
+        AliasPlace(alias=alias, chunk=chunk)
+        for alias in aliases
+        if (chunk := _saying(alias.text, text, chunks)) is not None
+    ]
+    there = set(
+        AliasPlace.objects.filter(chunk__in={place.chunk_id for place in wanted}).values_list(
+            "alias", "chunk"
+        )
+    )
+    fresh = AliasPlace.objects.bulk_create(
+        place for place in wanted if (place.alias_id, place.chunk_id) not in there
+    )
+    if fresh:
+        lexical_index().add(scope, [_words(place) for place in fresh])
+
+
+def _saying(passage: str, text: str, chunks: Sequence[Chunk]) -> Chunk | None:
+    """The chunk that holds most of a passage; None where the text does not say it any more."""
+    start = text.find(passage)
+    if start < 0 or not chunks:
+        return None
+    end = start + len(passage)
+    best = max(chunks, key=lambda chunk: min(chunk.end, end) - max(chunk.start, start))
+    return best if min(best.end, end) > max(best.start, start) else None
+
+
+def _words(place: AliasPlace) -> LexicalEntry:
+    return LexicalEntry(chunk_id=place.record_id, title="", headings="", body=place.alias.question)
+
+
+def flag_stale(document_ids: Iterable[int]) -> None:
+    """Note which aliases of documents lead nowhere in the version that is searched now."""
+    rows = list(
+        Alias.objects.all()
+        .active()
+        .filter(document__in=list(document_ids))
+        .values_list("pk", "document__live_revision", "is_stale")
+    )
+    if not rows:
+        return
+    placed = set(
+        AliasPlace.objects.filter(
+            alias__in=[pk for pk, *_ in rows], chunk__revision__in={live for _, live, _ in rows}
+        ).values_list("alias", flat=True)
+    )
+    for stale in (True, False):
+        changed = [pk for pk, _live, was in rows if was != stale and (pk not in placed) == stale]
+        Alias.objects.filter(pk__in=changed).update(is_stale=stale)
+
+
+# --- What follows the chunks ------------------------------------------------------------------
+
+
+def record_ids(chunk_ids: Iterable[int]) -> list[int]:
+    """Under which ids Chroma and the lexical index hold the aliases of chunks."""
+    places = AliasPlace.objects.filter(chunk__in=list(chunk_ids))
+    return [FIRST_ALIAS_ID + pk for pk in places.values_list("pk", flat=True)]
+
+
+def rescope(chunks: Sequence[Chunk], scopes: Mapping[str, str]) -> None:
+    """Take the words of the aliases of chunks into other parts of the lexical index."""
+    places = list(
+        AliasPlace.objects.filter(chunk__in=[chunk.pk for chunk in chunks]).select_related(
+            "alias", "chunk"
+        )
+    )
+    if not places:
+        return
+    lexical_index().remove([place.record_id for place in places])
+    by_scope: dict[str, list[LexicalEntry]] = defaultdict(list)
+    for place in places:
+        by_scope[scopes[place.chunk.chunking]].append(_words(place))
+    for scope, entries in by_scope.items():
+        lexical_index().add(scope, entries)
+
+
+def vectors_of(model: EmbeddingModel, questions: Mapping[str, str]) -> Vectors:
+    """Vectors of questions by their hash: stored ones, or computed once and stored."""
+    vectors = stored_embeddings(model.pk, questions)
+    missing = {digest: text for digest, text in questions.items() if digest not in vectors}
+    for digest, text in missing.items():
+        vectors[digest] = embedder_for(model).embed_query(text)
+    Embedding.objects.bulk_create(
+        [
+            Embedding(
+                embedding_model=model, text_hash=digest, vector=Embedding.pack(vectors[digest])
+            )
+            for digest in missing
+        ],
+        ignore_conflicts=True,
+    )
+    return vectors
+
+
+def clean_up(limit: int = 200) -> int:
+    """Take retired aliases out of Chroma and the lexical index; returns how many.
+
+    Searches have not followed them since they were retired.
+    """
+    from retrieval.factories import vector_store
+    from retrieval.sync import delete_records
+
+    aliases = list(
+        Alias.objects.all().awaiting_cleanup().select_related("document").order_by("pk")[:limit]
+    )
+    by_collection: dict[int, list[Alias]] = defaultdict(list)
+    for alias in aliases:
+        by_collection[alias.document.collection_id].append(alias)
+    for collection_id, group in by_collection.items():
+        places = AliasPlace.objects.filter(alias__in=group)
+        ids = [FIRST_ALIAS_ID + pk for pk in places.values_list("pk", flat=True)]
+        delete_records(vector_store(), collection_id, ids)
+        with transaction.atomic():
+            lexical_index().remove(ids)
+            places.filter(pk__in=[pk - FIRST_ALIAS_ID for pk in ids]).delete()
+            Alias.objects.filter(pk__in=[alias.pk for alias in group]).update(
+                cleaned_at=timezone.now()
+            )
+            left = Alias.objects.all().active().filter(document__collection=collection_id)
+            if not left.exists():
+                Collection.objects.filter(pk=collection_id).update(has_aliases=False)
+    return len(aliases)
+
+
+# --- In a search ------------------------------------------------------------------------------
+
+_places = Prepared(
+    lambda values: (
+        AliasPlace.objects.filter(pk__in=values, alias__retired_at=None)
+        .order_by()
+        .values_list("pk", "chunk_id", "alias__question")
+    )
+)
+
+
+def hashes_of(chunk_ids: Sequence[int]) -> list[tuple[int, str]]:
+    """Record ids and hashes of the aliases of chunks."""
+    places = AliasPlace.objects.filter(chunk__in=chunk_ids, alias__retired_at=None)
+    rows = places.values_list("pk", "alias__question_hash")
+    return [(FIRST_ALIAS_ID + pk, digest) for pk, digest in rows]
+
+
+def follow(
+    query: str, dense: list[DenseCandidate], lexical: list[LexicalCandidate]
+) -> tuple[list[DenseCandidate], list[LexicalCandidate]]:
+    """Candidates with the chunk in the place of its alias, each chunk once, best first.
+
+    A question that says the same as the query in other words is as good as its share of common
+    terms: BM25 takes every word that it does not hold for the rarest one, also those of which all
+    questions are made.
+    """
+    ids = {item.chunk_id for item in dense if is_alias_id(item.chunk_id)}
+    ids |= {item.chunk_id for item in lexical if is_alias_id(item.chunk_id)}
+    if not ids:
+        return dense, lexical
+    rows = _places.rows(padded([id_ - FIRST_ALIAS_ID for id_ in sorted(ids)]))
+    leads = {FIRST_ALIAS_ID + pk: (chunk_id, question) for pk, chunk_id, question in rows}
+    about = terms(query)
+    near = {
+        item.chunk_id: replace(item, chunk_id=leads[item.chunk_id][0])
+        for item in dense
+        if item.chunk_id in leads
+    }
+    said = {}
+    for item in lexical:
+        if item.chunk_id in leads:
+            chunk_id, question = leads[item.chunk_id]
+            score = max(item.score, _likeness(about, terms(question)))
+            said[item.chunk_id] = replace(item, chunk_id=chunk_id, score=score)
+    words = [said.get(item.chunk_id, item) for item in lexical]
+    return (
+        _once(near.get(item.chunk_id, item) for item in dense),
+        _once(sorted(words, key=lambda item: -item.score)),
+    )
+
+
+def _likeness(one: frozenset[str], other: frozenset[str]) -> float:
+    if numbers_of(one) != numbers_of(other):
+        return 0.0
+    share = shared(one, other)
+    return share if share >= SAME_WORDS else 0.0
+
+
+def _once(candidates: Iterable[C]) -> list[C]:
+    """Each chunk by its first candidate; an alias that leads nowhere is none."""
+    found: dict[int, C] = {}
+    for item in candidates:
+        if not is_alias_id(item.chunk_id):
+            found.setdefault(item.chunk_id, item)
+    return list(found.values())

@@ -1,0 +1,217 @@
+"""What an acceptance has changed: asked again once it is searched, kept, and judged.
+
+The worker does it, under a lease on the acceptance's row. Asking changes nothing, and each step
+is written only where the row is still in the state that it was read in, so a kill costs no more
+than asking again.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from retrieval import sync
+from retrieval.exceptions import SearchUnavailable
+from retrieval.factories import vector_store
+from retrieval.feedback import acceptance as acceptances
+from retrieval.feedback.measuring import Golden, Measured, measure
+from retrieval.leases import free_of_others
+from retrieval.models import Acceptance, Alias, ReviewItem, Revision
+
+logger = logging.getLogger(__name__)
+
+State = Acceptance.State
+UNSETTLED = (State.PROVING, State.UNDOING)
+#: Acceptances that are looked at in one step: others may wait for their documents.
+LOOKED_AT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A question of the group before and after, as pages show it."""
+
+    question: str
+    rank_before: int | None
+    rank_after: int | None
+    score_before: float | None
+    score_after: float | None
+    confidence_before: str
+    confidence_after: str
+
+    @property
+    def is_better(self) -> bool:
+        return (self.rank_after or 99) < (self.rank_before or 99) or (
+            self.rank_after == self.rank_before
+            and (self.score_after or 0) > (self.score_before or 0)
+        )
+
+
+def lines(acceptance: Acceptance, after: dict[str, Any] | None = None) -> list[Line]:
+    """The proof, question by question: where the right answer stood and stands, with its score.
+
+    For a hidden passage it is where that one stood. `after` may be `acceptance.restored`.
+    """
+    before = Measured.from_json(acceptance.before)
+    later = Measured.from_json(acceptance.after if after is None else after)
+    then = {answered.question: answered for answered in later.questions}
+    found = []
+    for answered in before.questions:
+        now = then.get(answered.question)
+        rank_before, score_before = _place(acceptance, answered.hits)
+        rank_after, score_after = _place(acceptance, now.hits) if now else (None, None)
+        found.append(
+            Line(
+                answered.question,
+                rank_before,
+                rank_after,
+                score_before,
+                score_after,
+                answered.confidence,
+                now.confidence if now else "",
+            )
+        )
+    return found
+
+
+def _place(acceptance: Acceptance, hits: list[Any]) -> tuple[int | None, float | None]:
+    for rank, hit in enumerate(hits, start=1):
+        if _is_meant(acceptance, hit):
+            return rank, hit.score
+    return None, None
+
+
+def _is_meant(acceptance: Acceptance, hit: Any) -> bool:
+    if hit.document_id != acceptance.document_id:
+        return False
+    if acceptance.kind == Acceptance.Kind.HIDE:
+        return bool(acceptance.undo["text"] in hit.text)
+    if acceptance.kind == Acceptance.Kind.ALIAS:
+        return bool(acceptance.data["quote"] in hit.text)
+    return True
+
+
+# --- What the worker does ---------------------------------------------------------------------
+
+
+def step(owner: str) -> bool:
+    """Prove the next acceptance, or the next rollback, that is searched by now; whether there
+    was one. Raises what stops a search or a write to Chroma."""
+    for acceptance in _claim(owner):
+        try:
+            if _is_ready(acceptance):
+                _prove(acceptance)
+                return True
+        finally:
+            Acceptance.objects.filter(pk=acceptance.pk, lease_owner=owner).update(
+                lease_owner="", lease_until=None
+            )
+    return False
+
+
+def _claim(owner: str) -> list[Acceptance]:
+    now = timezone.now()
+    free = Q(lease_until=None) | Q(lease_until__lt=now) | Q(lease_owner=owner)
+    with transaction.atomic():
+        rows = list(
+            free_of_others(
+                Acceptance.objects.filter(free, state__in=UNSETTLED)
+                .select_related("item__collection", "document", "revision")
+                .order_by("pk")
+            )[:LOOKED_AT]
+        )
+        if rows:
+            Acceptance.objects.filter(pk__in=[row.pk for row in rows]).update(
+                lease_owner=owner, lease_until=now + timedelta(seconds=settings.LEASE_SECONDS)
+            )
+    return rows
+
+
+def _is_ready(acceptance: Acceptance) -> bool:
+    """Whether searches see what was accepted, or no longer see what was taken back."""
+    document = acceptance.document
+    named = Alias.objects.filter(pk__in=acceptance.undo.get("aliases", ()))
+    if acceptance.state == State.UNDOING and named.awaiting_cleanup().exists():
+        return False  # their words still weigh
+    if acceptance.kind == Acceptance.Kind.ALIAS:
+        if acceptance.state == State.UNDOING:
+            return True
+        # Again after a kill: what is there is written over.
+        sync.send_aliases(vector_store(), list(named.active().values_list("pk", flat=True)))
+        return True
+    if acceptance.kind == Acceptance.Kind.HIDE or document is None:
+        return True
+    if Revision.objects.filter(document=document).awaiting_cleanup().exists():
+        return False  # the words of what is gone still weigh
+    if document.deleted_at is not None:
+        return True
+    latest = document.latest_revision
+    if latest is not None and latest.is_unfinished:
+        return False
+    if latest is not None and latest.pk != document.live_revision_id:
+        _fail(acceptance, latest.failure_message or "Its document was not indexed.")
+        return False
+    return True
+
+
+def _fail(acceptance: Acceptance, reason: str) -> None:
+    """What was accepted cannot be searched: the group is open again, and says why."""
+    logger.warning("acceptance %s failed: %s", acceptance.pk, reason)
+    with transaction.atomic():
+        mine = Acceptance.objects.filter(pk=acceptance.pk, state=acceptance.state)
+        if mine.update(state=State.FAILED, failure_message=reason):
+            item = ReviewItem.objects.select_for_update(of=("self",)).get(pk=acceptance.item_id)
+            acceptances.put_back(item)
+
+
+def _prove(acceptance: Acceptance) -> None:
+    before = Measured.from_json(acceptance.before)
+    now = measure(
+        acceptance.item.collection,
+        [answered.question for answered in before.questions],
+        [(golden.question, golden.relevant) for golden in before.golden],
+    )
+    if now.degraded and not before.degraded:
+        raise SearchUnavailable(f"A part of the search is away ({now.degraded}).")
+    worse, better = _moved(before, now)
+    with transaction.atomic():
+        locked = (
+            Acceptance.objects.select_for_update(of=("self",))
+            .select_related("document")
+            .get(pk=acceptance.pk)
+        )
+        if locked.state != acceptance.state:
+            return  # taken back meanwhile, or done by another worker
+        if locked.state == State.UNDOING:
+            locked.restored = now.as_json()
+            locked.state = State.UNDONE
+            locked.undone_at = timezone.now()
+            locked.save(update_fields=["restored", "state", "undone_at"])
+            return
+        locked.after = now.as_json()
+        locked.worse, locked.better = worse, better
+        locked.proved_at = timezone.now()
+        locked.state = State.WAITING if worse else State.PROVING
+        locked.save(update_fields=["after", "worse", "better", "proved_at", "state"])
+        if not worse:
+            acceptances.finish(locked)
+
+
+def _moved(before: Measured, now: Measured) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Golden questions whose document is found later now, or not any more; and earlier."""
+    worse, better = [], []
+    for was, golden in zip(before.golden, now.golden, strict=True):
+        row = {"question": was.question, "before": was.rank, "after": golden.rank}
+        if _order(golden) > _order(was):
+            worse.append(row)
+        elif _order(golden) < _order(was):
+            better.append(row)
+    return worse, better
+
+
+def _order(golden: Golden) -> float:
+    return float("inf") if golden.rank is None else golden.rank
