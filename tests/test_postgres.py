@@ -16,6 +16,10 @@ from tests import postgres
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = [
+    "tests.retrieval.feedback.test_grouping",
+    "tests.retrieval.feedback.test_loop",
+    "tests.retrieval.feedback.test_queue",
+    "tests.retrieval.feedback.test_votes",
     "tests.retrieval.lexical.test_lexical_index",
     "tests.retrieval.test_duplicates",
     "tests.retrieval.test_filters",
