@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from kbadmin.pages import playground, usage_report
+from kbadmin.pages import feedback_report, playground, usage_report
 from kbadmin.pages.attention import attention
 from kbadmin.pages.bounded import count
 from kbadmin.pages.revisions import latest_revisions
@@ -54,8 +54,19 @@ def facts(request: HttpRequest) -> dict[str, Any]:
         "failed": found.failed,
         **numbers(),
     }
-    if request.user.has_perm("retrieval.view_search"):
-        context |= {"may_look_at_searches": True, **usage_report.report(request)}
+    sections = [
+        report
+        for permission, report in (
+            ("retrieval.view_search", usage_report.report),
+            ("retrieval.view_feedback", feedback_report.report),
+        )
+        if request.user.has_perm(permission)
+    ]
+    if sections:
+        shown, control = usage_report.asked_range(request)
+        context |= {"may_look_at_use": True, **control}
+        for report in sections:
+            context |= report(shown)
     return context
 
 

@@ -114,8 +114,8 @@ class Question:
     url: str
 
 
-def report(request: HttpRequest) -> dict[str, Any]:
-    """Context of the section, in a fixed number of bounded queries."""
+def asked_range(request: HttpRequest) -> tuple[Range, dict[str, Any]]:
+    """The range that is asked for, or the default one, and the context of its control."""
     form = RangeForm(request.GET if request.GET.keys() & RangeForm.base_fields.keys() else {})
     form.auto_id = RangeForm.auto_id
     is_valid = form.is_valid()
@@ -124,6 +124,16 @@ def report(request: HttpRequest) -> dict[str, Any]:
     if is_valid:
         form = RangeForm(initial={**wanted, "collection": request.GET.get("collection", "")})
         form.auto_id = RangeForm.auto_id
+    return shown, {
+        "range_form": form,
+        "range_is_bad": not is_valid,
+        "range": shown,
+        "presets": [shown.preset(days) for days in RANGES],
+    }
+
+
+def report(shown: Range) -> dict[str, Any]:
+    """Context of the section, in a fixed number of bounded queries."""
     collection = shown.collection.pk if shown.collection else None
     found = usage.daily(shown.first, shown.last, collection)
     total = found.total
@@ -131,10 +141,7 @@ def report(request: HttpRequest) -> dict[str, Any]:
     searches = usage.read(of_range, SAMPLE + 1, with_results=True)
     sample = searches[:SAMPLE]
     return {
-        "range_form": form,
-        "range_is_bad": not is_valid,
-        "range": shown,
-        "presets": [shown.preset(days) for days in RANGES],
+        "may_look_at_searches": True,
         "total": total,
         "weak_share": share(total.weak, total.searches),
         "empty_share": share(total.empty, total.searches),

@@ -113,13 +113,44 @@
     };
   }
 
+  function weeks(canvas, series) {
+    const chosen = options(series, false);
+    chosen.scales.y.max = 100;
+    chosen.plugins.legend.display = false;
+    chosen.plugins.tooltip.callbacks.afterLabel = (item) => `n = ${series.votes[item.dataIndex]}`;
+    const name = colour("--kb-accent");
+    return {
+      type: "line",
+      data: {
+        labels: series.days,
+        datasets: [
+          {
+            label: canvas.dataset.share,
+            data: series.share,
+            borderColor: name,
+            backgroundColor: name,
+            borderWidth: 2,
+            pointRadius: 3,
+            spanGaps: true,
+          },
+        ],
+      },
+      options: chosen,
+    };
+  }
+
+  // Kind of chart → what draws it, and where its numbers stand
+  const KINDS = {
+    searches: [bars, "usage-series"],
+    latency: [lines, "usage-series"],
+    satisfaction: [weeks, "satisfaction-series"],
+  };
+
   function draw() {
     while (charts.length) charts.pop().destroy();
-    const data = document.getElementById("usage-series");
-    if (!data) return;
-    const series = JSON.parse(data.textContent);
     for (const canvas of document.querySelectorAll("canvas[data-chart]")) {
-      const config = canvas.dataset.chart === "searches" ? bars : lines;
+      const [config, numbers] = KINDS[canvas.dataset.chart];
+      const series = JSON.parse(document.getElementById(numbers).textContent);
       charts.push(new Chart(canvas, config(canvas, series)));
     }
   }

@@ -16,7 +16,19 @@ from django.utils import timezone
 from kbadmin.pages import parts, usage_report
 from retrieval import usage
 from retrieval.exceptions import VectorStoreUnavailable
-from retrieval.models import ApiKey, Chunk, Collection, Document, Feedback, Index, Search, Worker
+from retrieval.feedback import numbers
+from retrieval.models import (
+    Acceptance,
+    ApiKey,
+    Chunk,
+    Collection,
+    Document,
+    Feedback,
+    Index,
+    ReviewItem,
+    Search,
+    Worker,
+)
 from tests.kbadmin.conftest import Add
 
 URL = "/admin/"
@@ -377,6 +389,114 @@ def test_what_happened_last(page: Client, collection: Collection, add: Add) -> N
     assert names == ["New index of Handbook", "old.md"]
 
 
+# --- Feedback ------------------------------------------------------------------------------
+
+
+def vote(of: Collection, rating: int, days_ago: float = 0) -> Feedback:
+    row = Feedback.objects.create(collection=of, question="q", channel="api", rating=rating)
+    at = timezone.now() - timedelta(days=days_ago)
+    Feedback.objects.filter(pk=row.pk).update(created_at=at)
+    return row
+
+
+def close_item(of: Collection, state: str, after: timedelta, days_ago: float = 0) -> None:
+    at = timezone.now() - timedelta(days=days_ago)
+    item = ReviewItem.objects.create(
+        collection=of,
+        question="q",
+        state=state,
+        is_open=False,
+        first_asked_at=at - after,
+        closed_at=at,
+    )
+    if state == "accepted":
+        for final in ("undone", "final"):
+            Acceptance.objects.create(item=item, kind="answer", state=final, final_at=at)
+
+
+def test_satisfaction_is_told_by_week_and_by_collection(
+    page: Client, collection: Collection, add: Add, ask: Ask
+) -> None:
+    add()
+    ask()
+    other = Collection.objects.create(
+        slug="other", title="Other", embedding_model=collection.embedding_model
+    )
+    vote(collection, 1), vote(collection, 1, 14), vote(collection, -1, 14)
+    vote(other, -1), vote(other, 1, 60)
+    context = page.get(URL).context
+    assert (context["satisfaction"].up, context["satisfaction"].down) == (2, 2)
+    assert [votes.satisfaction for _, votes in context["satisfaction_weeks"]] == [50.0, 50.0]
+    shares = {place.title: place.votes.satisfaction for place in context["satisfaction_places"]}
+    assert shares == {"Handbook": pytest.approx(66.7, abs=0.1), "Other": 0.0}
+    of_one = page.get(URL, {"collection": "docs"})
+    assert of_one.context["satisfaction"].number == 3
+    series = of_one.context["satisfaction_series"]
+    assert [share for share in series["share"] if share is not None] == [50.0, 100.0]
+    table = of_one.content.decode().partition("Votes of each week")[2].partition("</table>")[0]
+    assert table.count('<th scope="row">') == 2
+    assert "100 %" in table
+    assert page.get(URL, {"days": 90}).context["satisfaction"].number == 5
+
+
+def test_only_the_newest_votes_are_counted_and_that_is_said(
+    page: Client, collection: Collection, add: Add, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add()
+    ask()
+    monkeypatch.setattr(numbers, "VOTES_READ", 2)
+    vote(collection, -1), vote(collection, 1)
+    assert "only the newest" not in page.get(URL).content.decode()
+    vote(collection, 1)
+    response = page.get(URL)
+    assert response.context["satisfaction"].satisfaction == 100
+    assert "only the newest 2 are counted" in response.content.decode()
+
+
+def test_reviews_are_counted_and_timed(
+    page: Client, collection: Collection, add: Add, ask: Ask
+) -> None:
+    add()
+    ask()
+    ReviewItem.objects.create(collection=collection, question="open")
+    close_item(collection, "accepted", timedelta(hours=5))
+    close_item(collection, "rejected", timedelta(hours=3))
+    close_item(collection, "accepted", timedelta(hours=26), 20)
+    close_item(collection, "accepted", timedelta(hours=90), 40)
+    context = page.get(URL, {"days": 7}).context
+    assert context["open_items"].number == 1
+    assert context["improved"].number == 1
+    assert context["time_to_close"].replace("\xa0", " ") == "5 hours"
+    assert page.get(URL, {"days": 90}).context["improved"].number == 3
+
+
+def test_no_feedback_is_a_calm_sentence(page: Client, add: Add, ask: Ask) -> None:
+    add()
+    ask()
+    html = page.get(URL).content.decode()
+    assert "No feedback in these days" in html
+    assert 'data-chart="satisfaction"' not in html
+
+
+def test_feedback_is_told_only_to_who_may_see_it(
+    client: Client, collection: Collection, add: Add, ask: Ask
+) -> None:
+    add()
+    ask("Who pays postage?")
+    vote(collection, 1)
+    reader = User.objects.create_user("reader", password="x", is_staff=True)
+
+    def allow(name: str) -> str:
+        reader.user_permissions.add(Permission.objects.get(codename=name))
+        client.force_login(reader)
+        return str(client.get(URL).content.decode())
+
+    assert "Satisfaction" not in allow("view_document")
+    html = allow("view_feedback")
+    assert "Satisfaction per collection" in html
+    assert "Who pays postage?" not in html
+
+
 # --- Costs ---------------------------------------------------------------------------------
 
 
@@ -386,7 +506,8 @@ def fill(add: Add, ask: Ask, collection: Collection, number: int) -> None:
         document = add(f"{n}.md")
         add(f"{n}.pdf", "failed", "No text.")
         ask(f"question {n}?", "low", n % 25, (document.pk,))
-        Feedback.objects.create(collection=collection, question="q", channel="api")
+        vote(collection, 1, n % 25)
+        close_item(collection, "accepted", timedelta(hours=n))
         other = Collection.objects.create(
             slug=f"c{n}", title="x", embedding_model=collection.embedding_model
         )
@@ -410,7 +531,7 @@ def test_its_queries_are_few_and_do_not_grow(
     with CaptureQueriesContext(connection) as few:
         page.get(URL, asked)
     fill(add, ask, collection, 40)
-    with django_assert_max_num_queries(45) as many:
+    with django_assert_max_num_queries(53) as many:
         page.get(URL, asked)
     assert len(many) == len(few)
     assert not [q["sql"] for q in many if "OFFSET" in q["sql"]]

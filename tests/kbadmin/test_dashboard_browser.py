@@ -10,7 +10,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 
 from retrieval import usage
-from retrieval.models import Document, Search
+from retrieval.models import Document, Feedback, Search
 from tests.kbadmin.test_browser import browser, log_in, tab
 
 __all__ = ["browser", "tab"]
@@ -70,6 +70,14 @@ def test_the_charts_are_drawn_in_the_colours_of_the_theme(
     for chart, before in light.items():
         assert len(colours(tab, chart)) >= 2
         assert not colours(tab, chart) & before
+
+
+def test_satisfaction_is_drawn(tab: Page, live_server: Any, asked: None) -> None:
+    collection = Document.objects.get().collection
+    for rating in (1, -1):
+        Feedback.objects.create(collection=collection, question="q", channel="api", rating=rating)
+    tab.goto(f"{live_server.url}/admin/")
+    assert len(colours(tab, "satisfaction")) >= 1
 
 
 def test_a_range_is_chosen_without_leaving_the_page(
