@@ -81,6 +81,10 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 def keep_plugin_operations(endpoints: list[Endpoint]) -> list[Endpoint]:
     """drf-spectacular hook: only what a chat program should call."""
     offered = {path for audience in AUDIENCES.values() for path in audience.paths}
+    plain = {SEARCH, PASSAGE, FEEDBACK}
+    if plain & {endpoint[0] for endpoint in endpoints}:
+        # Of the whole site, as it is checked: operations have the same names in every mount.
+        offered &= plain
     return [endpoint for endpoint in endpoints if endpoint[0] in offered]
 
 
