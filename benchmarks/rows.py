@@ -32,13 +32,15 @@ from retrieval.models import (
     Feedback,
     Index,
     Judgment,
+    ReviewItem,
+    ReviewQuestion,
     Revision,
     Search,
     Worker,
 )
 
 #: Changes when the same sizes would give other rows: what an older version made is made anew.
-VERSION = 6
+VERSION = 7
 _TEXT = (
     "invoice refund order delivery contract customer support server backup password network "
     "printer holiday travel expense budget project release meeting handbook policy security "
@@ -313,6 +315,34 @@ class Filler:
                 for number in range(self.sizes.feedback)
             ),
         )
+        insert(
+            ReviewItem,
+            "collection_id question asked askers low_count down_count harm first_asked_at "
+            "last_asked_at",
+            (
+                (
+                    *(self.indexes[number % 5].collection_id, self.question(number)),
+                    *(1 + number % 9, 1 + number % 4, number % 3, number % 2, number % 97 / 2),
+                    *(self.ago(number * 300), self.ago(number * 300)),
+                )
+                for number in range(self.sizes.feedback)
+            ),
+        )
+        # The newest wordings and votes are of the worst question: the one that is looked at.
+        worst = ReviewItem.objects.by_harm().values_list("pk", flat=True).first()
+        insert(
+            ReviewQuestion,
+            "item_id collection_id key text asked last_asked_at last_search",
+            (
+                (
+                    *(worst, self.indexes[0].collection_id, f"k{number}", self.question(number)),
+                    *(1, self.ago(number * 300), searches[number].hex),
+                )
+                for number in range(min(self.sizes.feedback, 60))
+            ),
+        )
+        shown = Feedback.objects.order_by("-pk").values_list("pk", flat=True)[:60]
+        Feedback.objects.filter(pk__in=list(shown)).update(item=worst, correction=self.words(40))
         insert(
             Judgment,
             "collection_id question document_id created_at",

@@ -7,6 +7,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from kbadmin.pages.revisions import latest_revisions
+from retrieval.feedback import queue
 
 #: A badge says how many need somebody; beyond this it says "many".
 BADGE_CAP = 99
@@ -20,7 +21,8 @@ SHORTCUTS = {
     "retrieval_collection_changelist": "g c",
     "playground": "g p",
     "retrieval_search_changelist": "g l",
-    "retrieval_feedback_changelist": "g f",
+    "review": "g f",
+    "retrieval_feedback_changelist": "g v",
     "retrieval_apikey_changelist": "g k",
     "connect": "g n",
     "plugin_identity": "g i",
@@ -51,15 +53,26 @@ def model_item(
 
 def failed_badge() -> str:
     number = latest_revisions().failed().order_by()[: BADGE_CAP + 1].count()
+    return capped(number)
+
+
+def review_badge() -> str:
+    return capped(queue.select(queue.Wanted()).order_by()[: BADGE_CAP + 1].count())
+
+
+def capped(number: int) -> str:
     return f"{BADGE_CAP}+" if number > BADGE_CAP else str(number or "")
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     listed = groups(request)
     documents = reverse("admin:retrieval_document_changelist")
+    review = reverse("admin:review")
     for entry in (entry for group in listed for entry in group["items"]):
         if entry["link"] == documents and (failed := failed_badge()):
             entry |= {"badge": failed, "badge_variant": "danger"}
+        elif entry["link"] == review and (waiting := review_badge()):
+            entry |= {"badge": waiting, "badge_variant": "warning"}
     return listed
 
 
@@ -83,7 +96,8 @@ def groups(request: HttpRequest) -> list[dict[str, Any]]:
             [
                 item(request, _("Playground"), "science", "playground", "retrieval.view_document"),
                 model_item(request, _("Searches"), "manage_search", "search"),
-                model_item(request, _("Feedback"), "thumbs_up_down", "feedback"),
+                item(request, _("Review"), "rate_review", "review", "retrieval.view_feedback"),
+                model_item(request, _("Votes"), "thumbs_up_down", "feedback"),
                 model_item(request, _("Golden set"), "verified", "judgment"),
                 item(request, _("Connect"), "cable", "connect", "retrieval.view_apikey"),
                 model_item(request, _("API keys"), "key", "apikey"),

@@ -33,6 +33,7 @@ class KbadminSite(UnfoldAdminSite):
             inspector,
             playground,
             preview,
+            review,
             status,
             upload,
         )
@@ -62,6 +63,7 @@ class KbadminSite(UnfoldAdminSite):
             # Not behind admin_view: a program is told what is wrong, not shown a login page.
             path("plugin-doctor/report.json", doctor.report_json, name="plugin_doctor_json"),
             path("playground/", self.admin_view(playground.page), name="playground"),
+            *review.urls(self),
             path("status/", self.admin_view(status.page), name="status"),
             # Not behind admin_view: a login page must not be swapped into the page.
             path("status/progress/", status.progress, name="status_progress"),

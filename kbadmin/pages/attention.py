@@ -16,7 +16,8 @@ from kbadmin.pages.bounded import Count, count
 from kbadmin.pages.revisions import latest_revisions
 from retrieval import usage
 from retrieval.admin.index_state import differences
-from retrieval.models import Collection, Document, Feedback, Index, Search
+from retrieval.feedback import queue
+from retrieval.models import Collection, Document, Index, Search
 
 FAILURES_SHOWN = 5
 #: Indexes that are looked at, and those that are told of.
@@ -148,14 +149,14 @@ def parts(request: HttpRequest) -> Iterator[Item]:
 def feedback(request: HttpRequest) -> Iterator[Item]:
     if not request.user.has_perm("retrieval.view_feedback"):
         return
-    waiting = count(Feedback.objects.pending())
+    waiting = count(queue.select(queue.Wanted()))
     if waiting:
         text = ngettext(
-            "%(n)s vote or correction waits for a review.",
-            "%(n)s votes and corrections wait for a review.",
+            "%(n)s question with a bad answer or a vote waits for a review.",
+            "%(n)s questions with a bad answer or a vote wait for a review.",
             waiting.number,
         )
-        url = f"{reverse('admin:retrieval_feedback_changelist')}?state__exact=pending"
+        url = reverse("admin:review")
         yield Item("low", "thumbs_up_down", text % {"n": waiting}, "", _("Review"), url)
 
 

@@ -38,6 +38,9 @@ class Deed(models.TextChoices):
     DISABLE = "disable", gettext_lazy("Kept out of search")
     REJECT = "reject", gettext_lazy("Rejected")
     REOPEN = "reopen", gettext_lazy("Put back into the queue")
+    ASSIGN = "assign", gettext_lazy("Assigned")
+    RELEASE = "release", gettext_lazy("Given back to everybody")
+    NOTE = "note", gettext_lazy("Noted")
     REVOKE = "revoke", gettext_lazy("Revoked")
     DEFAULTS = "defaults", gettext_lazy("Went back to the defaults")
 

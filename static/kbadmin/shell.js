@@ -142,7 +142,10 @@
   const obey = (row) => {
     if (row.dataset.does === "search") searchThisPage();
     else if (row.dataset.does === "help") open(help());
-    else window.location.assign(row.dataset.href);
+    else if (row.dataset.does) {
+      // What a page of its own does with a key: its script listens.
+      document.dispatchEvent(new CustomEvent("kb:shortcut", { detail: row.dataset.does }));
+    } else window.location.assign(row.dataset.href);
   };
 
   // On the way down, so that Unfold's own handler of "/" does not come first.

@@ -176,10 +176,10 @@ def test_waiting_feedback_leads_to_the_queue(
 ) -> None:
     add()
     for number in range(2):
-        Feedback.objects.create(collection=collection, question=str(number), channel="api")
+        ReviewItem.objects.create(collection=collection, question=str(number), down_count=1)
     (item,) = page.get(URL).context["attention"].items
-    assert item.sentence == "2 votes and corrections wait for a review."
-    assert len(page.get(item.url).context["cl"].result_list) == 2
+    assert item.sentence == "2 questions with a bad answer or a vote wait for a review."
+    assert len(page.get(item.url).context["lines"]) == 2
 
 
 def test_weak_answers_lead_to_the_playground_until_there_is_a_good_one(
@@ -203,7 +203,7 @@ def test_a_reader_is_offered_only_what_they_may_do(
 ) -> None:
     add("a.pdf", "failed", "No text in it.")
     ask("Who pays postage?", "none")
-    Feedback.objects.create(collection=collection, question="q", channel="api")
+    ReviewItem.objects.create(collection=collection, question="q", down_count=1)
     chroma_is(False)
     reader = User.objects.create_user("reader", password="x", is_staff=True)
     reader.user_permissions.add(Permission.objects.get(codename="view_document"))
@@ -508,6 +508,7 @@ def fill(add: Add, ask: Ask, collection: Collection, number: int) -> None:
         ask(f"question {n}?", "low", n % 25, (document.pk,))
         vote(collection, 1, n % 25)
         close_item(collection, "accepted", timedelta(hours=n))
+        ReviewItem.objects.create(collection=collection, question="q", down_count=1)
         other = Collection.objects.create(
             slug=f"c{n}", title="x", embedding_model=collection.embedding_model
         )
