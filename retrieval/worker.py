@@ -368,6 +368,7 @@ class WorkerProcess:
             maintenance.clean_deleted_collections()
             maintenance.drop_old_indexes()
             maintenance.purge()
+            grouping.forget_old()
         except KnowledgeBaseError as error:
             logger.warning("cannot delete old indexes yet: %s", error.message)
             self._purge_at = now + RECONCILE_RETRY

@@ -45,6 +45,9 @@ SETTLED = timedelta(seconds=5)
 LOOK_BACK = timedelta(days=30)
 #: Channels whose questions are tries, not somebody's.
 NOT_ASKED = ("playground", "evaluation", "review")
+#: A question that nobody voted on, worked on or asked again for so long needs no review.
+KEPT = timedelta(days=90)
+FORGOTTEN = 500
 #: Groups whose question is embedded again at once after another model was chosen.
 REFRESHED = 200
 
@@ -452,6 +455,23 @@ def _reopens(item: ReviewItem, tally: Tally) -> bool:
         return True
     is_accepted = item.state == ReviewItem.State.ACCEPTED
     return is_accepted and tally.weak_at is not None and tally.weak_at > item.closed_at
+
+
+def forget_old() -> int:
+    """Delete open groups that were only asked, long ago; returns how many, at most FORGOTTEN."""
+    old = ReviewItem.objects.open().filter(
+        last_asked_at__lt=timezone.now() - KEPT,
+        assignee=None,
+        notes="",
+        reason="",
+        votes=None,
+        acceptances=None,
+    )
+    keys = list(old.order_by().values_list("pk", flat=True)[:FORGOTTEN])
+    with transaction.atomic():
+        # Not those that were voted on meanwhile.
+        ReviewItem.objects.filter(pk__in=keys, votes=None, acceptances=None).delete()
+    return len(keys)
 
 
 # --- After another model was chosen -----------------------------------------------------------

@@ -86,12 +86,13 @@ def _best(match: str, k: int, within: list[int] | None) -> list[tuple[int, float
     parameters: list[str | int] = [match]
     condition = ""
     if within is not None:
-        # json_each: one parameter however many documents a filter leaves.
+        # json_each: one parameter however many documents a filter leaves. CROSS JOIN: the few
+        # aliases are read first, not the chunks of all those documents once more.
         condition = (
             "AND rowid IN (SELECT id FROM retrieval_chunk WHERE document_id IN "
             "(SELECT value FROM json_each(%s)) UNION ALL "
             "SELECT place.id + %s FROM retrieval_aliasplace AS place "
-            "JOIN retrieval_chunk AS chunk ON chunk.id = place.chunk_id "
+            "CROSS JOIN retrieval_chunk AS chunk ON chunk.id = place.chunk_id "
             "WHERE chunk.document_id IN (SELECT value FROM json_each(%s)))"
         )
         parameters += [str(list(within)), FIRST_ALIAS_ID, str(list(within))]

@@ -292,6 +292,25 @@ class TestReopening:
         assert closed.is_open
 
 
+class TestForgetting:
+    def test_what_was_only_asked_long_ago_goes(self, shelf, asked):
+        asked(shelf, "Where is the key?", minutes=5)
+        search = asked(shelf, "Who is the boss?", minutes=5)
+        record(Vote(str(search.pk), rating=-1, voter="x"))
+        asked(shelf, "When is lunch?", minutes=5)
+        gather()
+        assert grouping.forget_old() == 0
+        kept = ReviewItem.objects.get(question="When is lunch?")
+        queue.note(kept.pk, notes="Ask the cook.")
+        ReviewItem.objects.update(last_asked_at=timezone.now() - timedelta(days=100))
+        assert grouping.forget_old() == 1
+        left = set(ReviewItem.objects.values_list("question", flat=True))
+        assert left == {"Who is the boss?", "When is lunch?"}
+        asked(shelf, "Where is the key?", minutes=1)
+        gather()
+        assert ReviewItem.objects.filter(question="Where is the key?").exists()
+
+
 class TestCost:
     """What a question costs does not grow with the queue."""
 
