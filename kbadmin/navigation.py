@@ -97,6 +97,7 @@ def groups(request: HttpRequest) -> list[dict[str, Any]]:
                 item(request, _("Playground"), "science", "playground", "retrieval.view_document"),
                 model_item(request, _("Searches"), "manage_search", "search"),
                 item(request, _("Review"), "rate_review", "review", "retrieval.view_feedback"),
+                item(request, _("Gaps"), "find_in_page", "gaps", "retrieval.view_feedback"),
                 model_item(request, _("Votes"), "thumbs_up_down", "feedback"),
                 model_item(request, _("Golden set"), "verified", "judgment"),
                 item(request, _("Connect"), "cable", "connect", "retrieval.view_apikey"),

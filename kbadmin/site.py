@@ -29,6 +29,7 @@ class KbadminSite(UnfoldAdminSite):
             connect,
             doctor,
             doctor_history,
+            gaps,
             identity,
             inspector,
             playground,
@@ -43,6 +44,8 @@ class KbadminSite(UnfoldAdminSite):
             path("connect/", self.admin_view(connect.page), name="connect"),
             # Not behind admin_view: a login page must not be swapped into the page.
             path("connect/test/", connect.test, name="connect_test"),
+            path("gaps/", self.admin_view(gaps.page), name="gaps"),
+            path("gaps/export.csv", self.admin_view(gaps.export), name="gaps_export"),
             *identity.urls(self),
             path("plugin-doctor/", self.admin_view(doctor.page), name="plugin_doctor"),
             path(

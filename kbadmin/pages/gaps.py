@@ -4,7 +4,6 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin
@@ -17,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from kbadmin.pages.bounded import Count, count
+from kbadmin.pages.incoming import TITLE_LENGTH
 from kbadmin.pages.usage_report import RANGES, Range, asked_range, share
 from retrieval import usage
 from retrieval.admin.base import badge
@@ -24,6 +24,7 @@ from retrieval.exceptions import InvalidRequest
 from retrieval.feedback import gaps
 from retrieval.feedback.gaps import Span, Topic, Trend
 from retrieval.feedback.numbers import week_of, weeks
+from retrieval.models import ReviewItem
 
 VIEW = "retrieval.view_feedback"
 #: Of the little charts of the topics, in pixels.
@@ -177,6 +178,12 @@ def weekly(span: Span) -> list[Week]:
     for day, tally in usage.daily(span.first, span.last, span.collection).days.items():
         tallies[week_of(day)].merge(tally)
     return [Week(week, tally.weak, tally.searches) for week, tally in tallies.items()]
+
+
+def page_for(item: ReviewItem) -> dict[str, str]:
+    """Title and text that the form begins with, for a page that answers a topic."""
+    title = " ".join(item.question.split()).rstrip("?？ ")[:TITLE_LENGTH]
+    return {"title": title, "text": gaps.skeleton(item)}
 
 
 # --- Export ---------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Upload: files, a text or addresses, each accepted on its own, each with its live state."""
 
+import re
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,15 +16,16 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext
 from django.views.decorators.http import require_http_methods
 
-from kbadmin.pages import incoming
+from kbadmin.pages import gaps, incoming
 from kbadmin.pages.batch import Batch, Item
 from kbadmin.pages.batch_report import report
 from retrieval.admin import audit, versions
 from retrieval.exceptions import InvalidRequest, KnowledgeBaseError
-from retrieval.models import Collection, EmbeddingModel, Revision, Worker
+from retrieval.models import Collection, EmbeddingModel, ReviewItem, Revision, Worker
 from retrieval.parsers.detection import BY_SUFFIX, Format
 
 COLUMN_LENGTH = 200
+HEADING = re.compile(r"#{1,6}\s")
 
 
 class UploadForm(forms.Form):
@@ -99,12 +101,17 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 def show(request: HttpRequest, batch: Batch | None, status: int = 200) -> HttpResponse:
-    form = UploadForm(request.POST or None, initial={"collection": request.GET.get("collection")})
+    writing = asked_for(request)
+    initial = {"collection": request.GET.get("collection")}
+    if writing is not None:
+        initial = {"collection": str(writing.collection_id), **gaps.page_for(writing)}
+    form = UploadForm(request.POST or None, initial=initial)
     has_collection = Collection.objects.alive().exists()
     context = {
         **admin.site.each_context(request),
         "title": _("Upload"),
         "form": form,
+        "writing": writing,
         "has_collection": has_collection,
         "model_ready": has_collection or EmbeddingModel.objects.exists(),
         "max_size": settings.MAX_FILE_SIZE,
@@ -115,6 +122,16 @@ def show(request: HttpRequest, batch: Batch | None, status: int = 200) -> HttpRe
         **(progress_context(request, batch) if batch else {}),
     }
     return TemplateResponse(request, "kbadmin/upload.html", context, status=status)
+
+
+def asked_for(request: HttpRequest) -> ReviewItem | None:
+    """The question to review that a page is to be written for, where this user may see it."""
+    wanted = request.GET.get("write", "")
+    is_key = wanted.isascii() and wanted.isdecimal() and len(wanted) < 19
+    if not is_key or not request.user.has_perm(gaps.VIEW):
+        return None
+    items = ReviewItem.objects.filter(collection__deleted_at=None)
+    return items.defer("vector", "terms").filter(pk=int(wanted)).first()
 
 
 def format_names() -> str:
@@ -185,6 +202,8 @@ def take_all(request: HttpRequest, form: UploadForm) -> list[Item]:
     )
     if not (files or text.strip() or addresses):
         raise InvalidRequest(_("Choose at least one file, paste a text, or give an address."))
+    if text.strip() and all(HEADING.match(line) for line in text.splitlines() if line.strip()):
+        raise InvalidRequest(_("There are only headings yet. Write what answers them below each."))
     paths = request.POST.getlist("paths")
     if len(paths) != len(files):  # without JavaScript there are only names
         paths = [file.name or "" for file in files]

@@ -59,6 +59,7 @@
       next.focus();
     });
   }
+  if (words.open) show(words.open);
 
   // --- The list of chosen files ---------------------------------------------------------
   const preview = (detail) => document.dispatchEvent(new CustomEvent("kb:preview", { detail }));

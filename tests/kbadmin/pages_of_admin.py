@@ -138,6 +138,13 @@ OWN = (
     Page("plugin-check", "/admin/plugin-doctor/checks/{check}/"),
     Page("plugin-compare", "/admin/plugin-doctor/compare/?new={check}"),
     Page("status", "/admin/status/"),
+    Page("gaps", "/admin/gaps/"),
+    Page(
+        "gaps-growing",
+        "/admin/gaps/?trend=growing&days=90&collection={collection_slug}",
+        variant=True,
+    ),
+    Page("upload-write", "/admin/upload/?write={review}", variant=True),
     Page("review", "/admin/review/"),
     Page("review-narrowed", "/admin/review/?collection={collection}&q=invoice", variant=True),
     Page("review-item", "/admin/review/{review}/"),
