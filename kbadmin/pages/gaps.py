@@ -95,6 +95,8 @@ def page(request: HttpRequest) -> HttpResponse:
         "trend": trend,
         "lines": [line(topic) for topic in found.topics],
         "weeks": weekly(span),
+        "looked_at": gaps.LOOKED_AT,
+        "is_cut": count(gaps.waiting(span), gaps.LOOKED_AT).capped,
         "problem": problem,
         "first_url": here if request.GET.get("after") else "",
         "after_url": f"{here}&{urlencode({'after': found.after})}" if found.after else "",
@@ -173,11 +175,11 @@ def line(topic: Topic) -> Line:
 
 
 def weekly(span: Span) -> list[Week]:
-    """From the sums of the log: what is read of it does not grow with the number of topics."""
+    """Newest first, from the sums of the log: what is read does not grow with the topics."""
     tallies = {week: usage.Tally() for week in weeks(span.first, span.last)}
     for day, tally in usage.daily(span.first, span.last, span.collection).days.items():
         tallies[week_of(day)].merge(tally)
-    return [Week(week, tally.weak, tally.searches) for week, tally in tallies.items()]
+    return [Week(week, tally.weak, tally.searches) for week, tally in reversed(tallies.items())]
 
 
 def page_for(item: ReviewItem) -> dict[str, str]:

@@ -22,6 +22,8 @@ from retrieval.models import Collection, ReviewItem, ReviewQuestion, ReviewSight
 from retrieval.models.review import ReviewItemQuerySet
 
 PAGE = 25
+#: Of what waits for a review, so much is looked through for a page: the worst of it.
+LOOKED_AT = 3_000
 #: Rows that an export reads at once.
 BATCH = 200
 #: Wordings of one topic that are listed.
@@ -65,16 +67,23 @@ class Page:
     after: str  #: where the next page begins; empty on the last one
 
 
-def select(span: Span, trend: str = "") -> ReviewItemQuerySet:
-    """Open topics that were asked about in a span, or before it where they are gone since."""
+def waiting(span: Span) -> ReviewItemQuerySet:
+    """All that waits for a review."""
     gone = Collection.objects.filter(deleted_at__isnull=False)
     rows = ReviewItem.objects.open().exclude(collection__in=gone.values("pk"))
+    return rows if span.collection is None else rows.filter(collection=span.collection)
+
+
+def select(span: Span, trend: str = "", most: int | None = LOOKED_AT) -> ReviewItemQuerySet:
+    """Open topics that were asked about in a span, or before it where they are gone since; only
+    among so many of what waits for a review, the worst of it, or among all."""
+    rows = waiting(span)
+    if most is not None:
+        rows = ReviewItem.objects.filter(pk__in=rows.by_harm().values("pk")[:most])
     rows = rows.exclude(reason=ReviewItem.Reason.NOT_OURS)
     rows = rows.filter(
         Q(none_count__gt=0) | Q(low_count__gt=0) | Q(reason=ReviewItem.Reason.MISSING)
     )
-    if span.collection is not None:
-        rows = rows.filter(collection=span.collection)
     begin, end = usage.midnight(span.first), usage.midnight(span.last + timedelta(days=1))
     before = usage.midnight(span.before)
     if trend == Trend.GONE:
@@ -101,12 +110,18 @@ def _times(first: date, last: date) -> Any:
     return Coalesce(Subquery(total, output_field=IntegerField()), 0)
 
 
-def read_page(span: Span, trend: str = "", after: str = "", size: int = PAGE) -> Page:
+def read_page(
+    span: Span,
+    trend: str = "",
+    after: str = "",
+    size: int = PAGE,
+    most: int | None = LOOKED_AT,
+) -> Page:
     """The next topics after a place, worst first, in three queries.
 
     Raises InvalidRequest if `after` is no place.
     """
-    rows = select(span, trend)
+    rows = select(span, trend, most)
     if after:
         harm, pk = _place(after)
         rows = rows.filter(Q(harm__lt=harm) | Q(harm=harm, pk__lt=pk), harm__lte=harm)
@@ -133,7 +148,7 @@ def each(span: Span, trend: str = "") -> Iterator[Topic]:
     """All topics, worst first, a batch at a time."""
     after = ""
     while True:
-        page = read_page(span, trend, after, BATCH)
+        page = read_page(span, trend, after, BATCH, most=None)
         yield from page.topics
         after = page.after
         if not after:

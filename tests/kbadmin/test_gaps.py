@@ -140,7 +140,7 @@ def test_weak_answers_are_told_by_week(page: Client, collection: Collection) -> 
 def test_pages_follow_each_other(
     page: Client, topic: Topic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gaps.read_page, "__defaults__", ("", "", 2))
+    monkeypatch.setattr(gaps.read_page, "__defaults__", ("", "", 2, None))
     for number in range(1, 4):
         topic(f"q{number}?", {1: number})
     context = page.get(URL).context
@@ -148,6 +148,19 @@ def test_pages_follow_each_other(
     context = page.get(context["after_url"]).context
     assert [line.topic.item.question for line in context["lines"]] == ["q1?"]
     assert not context["after_url"]
+
+
+def test_only_the_worst_are_looked_through_and_that_is_said(
+    page: Client, topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "The export holds all" not in page.get(URL).content.decode()
+    monkeypatch.setattr(gaps, "LOOKED_AT", 1)
+    monkeypatch.setattr(gaps.select, "__defaults__", ("", 1))
+    monkeypatch.setattr(gaps.read_page, "__defaults__", ("", "", 2, 1))
+    topic("worse?", {1: 2}), topic("bad?", {1: 1})
+    assert set(listed(page)) == {"worse?"}
+    assert "The export holds all" in page.get(URL).content.decode()
+    assert len(exported(page)) == 2
 
 
 @pytest.mark.parametrize(
