@@ -41,6 +41,9 @@ class Deed(models.TextChoices):
     ASSIGN = "assign", gettext_lazy("Assigned")
     RELEASE = "release", gettext_lazy("Given back to everybody")
     NOTE = "note", gettext_lazy("Noted")
+    ACCEPT = "accept", gettext_lazy("Accepted a correction")
+    CONFIRM = "confirm", gettext_lazy("Made it final although others got worse")
+    TAKE_BACK = "take_back", gettext_lazy("Rolled back what was accepted")
     REVOKE = "revoke", gettext_lazy("Revoked")
     DEFAULTS = "defaults", gettext_lazy("Went back to the defaults")
 

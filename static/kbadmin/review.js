@@ -39,19 +39,24 @@
     button.click();
   };
 
+  // A page of the chosen question, in the same part of the queue.
+  const open = (below) => {
+    const link = links()[at];
+    if (!link) return;
+    const address = new URL(link.href);
+    if (below.startsWith("#")) address.hash = below;
+    else address.pathname += below;
+    window.location.assign(address);
+  };
+
   const inList = {
     next: () => go(at + 1),
     previous: () => go(at - 1),
     assign: () => decide("assign"),
     reject: () => decide("reject"),
-    edit: () => {
-      const link = links()[at];
-      if (link) window.location.assign(`${link.href}#id_notes`);
-    },
-    accept: () => {
-      const link = links()[at];
-      if (link) window.location.assign(`${link.href}#kb-accept`);
-    },
+    notes: () => open("#id_notes"),
+    edit: () => open("accept/edit/"),
+    accept: () => open("accept/answer/"),
     mark: () => {
       const box = links()[at]?.closest("li").querySelector(".kb-review-mark");
       if (box) box.click();
@@ -87,12 +92,12 @@
     previous: () => press("a[rel=prev]"),
     assign: () => press("button[name=action][value=assign]"),
     reject: () => press("button[name=action][value=reject]"),
-    edit: () => look("#id_notes"),
-    accept: () => look("#kb-accept a, #kb-accept button"),
+    notes: () => look("#id_notes"),
+    edit: () => press("#kb-accept a[data-kind=edit]"),
+    accept: () => press("#kb-accept a[data-kind=answer]"),
   };
 
   if (item && window.location.hash === "#id_notes") look("#id_notes");
-  if (item && window.location.hash === "#kb-accept") inItem.accept();
 
   document.addEventListener("kb:shortcut", (event) => {
     (list ? inList : item ? inItem : {})[event.detail]?.();

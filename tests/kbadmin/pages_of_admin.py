@@ -148,6 +148,8 @@ OWN = (
     Page("review", "/admin/review/"),
     Page("review-narrowed", "/admin/review/?collection={collection}&q=invoice", variant=True),
     Page("review-item", "/admin/review/{review}/"),
+    Page("review-accept", "/admin/review/{review}/accept/answer/"),
+    Page("review-accept-hide", "/admin/review/{review}/accept/hide/", variant=True),
     Page("key-revoke", "/admin/retrieval/apikey/{apikey}/revoke/"),
     Page("judgment-import", "/admin/retrieval/judgment/import/"),
     Page("palette", "/admin/search/"),

@@ -34,7 +34,7 @@ NO_PAGES = re.compile(
     r"login|logout|view_on_site|jsi18n|autocomplete|password_change_done|None"
     r"|(upload|status)_progress|upload_preview|connect_test|plugin_doctor_(json|check_delete)"
     r"|plugin_identity_(apply|findings|logo)"
-    r"|review_(item_)?act"
+    r"|review_((item_)?act|settle|proof)"
     r"|gaps_export|inspector_(points|progress|report)"
     r"|\w+_(retry|cancel|switch_chunks|keep|restore|original|retry_all|reconcile|reindex|reindex_cancel"
     r"|rollback|index_drop)"

@@ -57,7 +57,7 @@ def test_the_queue_is_worked_through_by_keyboard(
     tab.wait_for_url(f"**/admin/review/{first.pk}/")
     tab.keyboard.press("j")
     tab.wait_for_url(f"**/admin/review/{second.pk}/")
-    tab.keyboard.press("e")
+    tab.keyboard.press("n")
     expect(tab.locator("#id_notes")).to_be_focused()
     tab.keyboard.type("jrx: only typed")
     expect(tab.locator("#id_notes")).to_have_value("jrx: only typed")

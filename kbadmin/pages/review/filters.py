@@ -11,6 +11,14 @@ from retrieval.feedback.queue import Wanted
 from retrieval.models import Collection, ReviewItem
 
 VIEW, CHANGE = "retrieval.view_feedback", "retrieval.change_feedback"
+#: What is accepted changes documents.
+ACCEPT = (
+    VIEW,
+    CHANGE,
+    "retrieval.add_document",
+    "retrieval.change_document",
+    "retrieval.change_chunk",
+)
 LONGEST_TEXT = 200
 COLLECTIONS_OFFERED = 200
 NAMES = ("q", "collection", "state", "reason", "assignee")

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.db.models.functions import Left
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -17,8 +17,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from kbadmin.pages.attention import playground_url
-from kbadmin.pages.review import filters, listing, words
-from kbadmin.pages.review.filters import CHANGE, VIEW
+from kbadmin.pages.review import acceptance, filters, listing, words
+from kbadmin.pages.review.filters import ACCEPT, CHANGE, VIEW
 from retrieval.admin import audit
 from retrieval.exceptions import InvalidRequest, KnowledgeBaseError, ReviewConflict
 from retrieval.feedback import queue
@@ -59,9 +59,10 @@ class Wording:
 def page(request: HttpRequest, pk: int) -> HttpResponse:
     if not request.user.has_perm(VIEW):
         raise PermissionDenied
-    details = opened(pk)
+    details = listing.opened(pk)
     item = details.row.item
     may_change = request.user.has_perm(CHANGE)
+    may_accept = item.is_open and request.user.has_perms(ACCEPT)
     chosen = filters.query(request.GET)
     before, after = neighbours(request, item)
     context = {
@@ -88,29 +89,24 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
         "reasons": filters.reasons(),
         "most_notes": queue.MAX_NOTES,
         "history": history(item),
-        "page_shortcuts": shortcuts(may_change and item.is_open),
+        **acceptance.facts(item, chosen),
+        "ways": acceptance.ways(item, chosen) if may_accept else (),
+        "may_accept": request.user.has_perms(ACCEPT),
+        "page_shortcuts": shortcuts(may_change and item.is_open, may_accept),
     }
     return TemplateResponse(request, "kbadmin/review/item.html", context)
 
 
-def opened(pk: int) -> queue.Details:
-    try:
-        details = queue.read_details(pk)
-    except ReviewItem.DoesNotExist:
-        raise Http404 from None
-    if details.row.item.collection.deleted_at is not None:
-        raise Http404
-    return details
-
-
-def shortcuts(may_decide: bool) -> list[tuple[str, str, str]]:
+def shortcuts(may_decide: bool, may_accept: bool) -> list[tuple[str, str, str]]:
     found = [("j", "next", _("The next question")), ("k", "previous", _("The one before"))]
     if may_decide:
         found += [
             ("x", "assign", _("Assign to me")),
             ("r", "reject", _("Reject")),
-            ("e", "edit", _("Edit the reason and the notes")),
+            ("n", "notes", _("Edit the reason and the notes")),
         ]
+    if may_accept:
+        found += [("a", "accept", _("Accept an answer")), ("e", "edit", _("Edit the passage"))]
     return found
 
 
@@ -185,7 +181,7 @@ def history(item: ReviewItem) -> list[LogEntry]:
 def act(request: HttpRequest, pk: int) -> HttpResponse:
     if not request.user.has_perm(CHANGE):
         raise PermissionDenied
-    opened(pk)
+    listing.opened(pk)
     action = request.POST.get("action", "")
     back = request.POST.get("back") == "queue"
     try:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from kbadmin.pages.bounded import count
 from kbadmin.pages.review import filters
-from kbadmin.pages.review.filters import CHANGE, VIEW
+from kbadmin.pages.review.filters import ACCEPT, CHANGE, VIEW
 from retrieval.admin import audit
 from retrieval.admin.base import badge
 from retrieval.exceptions import InvalidRequest, ReviewConflict
@@ -73,23 +73,26 @@ def page(request: HttpRequest) -> HttpResponse:
         "problem": problem,
         "reasons": filters.reasons(),
         "may_change": request.user.has_perm(CHANGE),
-        "page_shortcuts": shortcuts(request.user.has_perm(CHANGE)),
+        "may_accept": request.user.has_perms(ACCEPT),
+        "page_shortcuts": shortcuts(request.user.has_perm(CHANGE), request.user.has_perms(ACCEPT)),
     }
     return TemplateResponse(request, "kbadmin/review/queue.html", context, status=status)
 
 
-def shortcuts(may_change: bool) -> list[tuple[str, str, str]]:
+def shortcuts(may_change: bool, may_accept: bool) -> list[tuple[str, str, str]]:
     """Key, what the page's script does, what it is called."""
     found = [
         ("j", "next", _("The next question")),
         ("k", "previous", _("The one before")),
         ("↵", "", _("Open it")),
     ]
+    if may_accept:
+        found += [("a", "accept", _("Accept an answer")), ("e", "edit", _("Edit the passage"))]
     if may_change:
         found += [
             ("x", "assign", _("Assign to me")),
             ("r", "reject", _("Reject")),
-            ("e", "edit", _("Edit the reason and the notes")),
+            ("n", "notes", _("Edit the reason and the notes")),
             ("m", "mark", _("Mark it, for several at once")),
         ]
     return found
@@ -128,6 +131,17 @@ def state_badge(item: ReviewItem) -> SafeString:
     if item.state == ReviewItem.State.ASSIGNED and item.assignee is not None:
         return badge(tone, item.assignee.get_username())
     return badge(tone, item.get_state_display())
+
+
+def opened(pk: int) -> queue.Details:
+    """Raises Http404 where there is no such question, or its collection was deleted."""
+    try:
+        details = queue.read_details(pk)
+    except ReviewItem.DoesNotExist:
+        raise Http404 from None
+    if details.row.item.collection.deleted_at is not None:
+        raise Http404
+    return details
 
 
 # --- What is decided on several ----------------------------------------------------------------
