@@ -29,6 +29,8 @@ from retrieval.models import (
     Document,
     Embedding,
     EmbeddingModel,
+    EvaluationAnswer,
+    EvaluationRun,
     Feedback,
     Index,
     Judgment,
@@ -53,6 +55,7 @@ OTHERS = ["".join(parts) for parts in product("bdfklmnprstvz", "aeiou", "bdlmnrs
 ALL_WORDS = [*OTHERS[:60], *WORDS, *OTHERS[60:]]
 #: As in any language, the n-th most frequent word is about 1/n as frequent as the first.
 WEIGHTS = list(accumulate(1 / rank for rank in range(1, len(ALL_WORDS) + 1)))
+METRICS = ("recall@1", "recall@5", "recall@10", "hit@1", "hit@5", "MRR@10", "nDCG@10")
 CHANNELS = ("plugin", "playground", "api")
 STATES = ("pending", "accepted", "rejected")
 
@@ -145,6 +148,37 @@ class Filler:
         for number in range(min(self.sizes.searches, KEPT_OF_SOURCE)):
             text = f'{{"schema_version": "v{number}"}}'
             history.keep(Kept(examine(text), (), None), Check.Kind.TEXT, "notes", self.boss)
+
+    def evaluations(self) -> None:
+        """Two runs for every ten judgments, each of which asks about all of them."""
+        index, number = self.indexes[0], self.sizes.judgments
+        interval = {"mean": 0.5, "low": 0.4, "high": 0.6}
+        runs = EvaluationRun.objects.bulk_create(
+            EvaluationRun(
+                collection=index.collection,
+                index=index,
+                name=f"run {run}",
+                mode="hybrid",
+                questions_source="golden set",
+                question_count=number,
+                metrics=dict.fromkeys(METRICS, interval),
+            )
+            for run in range(2 + number // 5)
+        )
+        EvaluationAnswer.objects.bulk_create(
+            EvaluationAnswer(
+                run=run,
+                order=order,
+                question=f"question {order}",
+                question_hash=f"{order:032x}",
+                relevant=["a.md"],
+                found=["b.md", "a.md"],
+                ranks=[1 + (order + run.pk) % 3],
+                confidence="low",
+            )
+            for run in runs[-2:]
+            for order in range(number)
+        )
 
     def collection_of(self, document: int) -> Index:
         """The first holds four fifths, the last one in a hundred."""
@@ -351,6 +385,7 @@ class Filler:
                 for number in range(self.sizes.judgments)
             ),
         )
+        self.evaluations()
         ContentType.objects.clear_cache()
         kind = ContentType.objects.get_for_model(Document)
         insert(

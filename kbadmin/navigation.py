@@ -100,6 +100,13 @@ def groups(request: HttpRequest) -> list[dict[str, Any]]:
                 item(request, _("Gaps"), "find_in_page", "gaps", "retrieval.view_feedback"),
                 model_item(request, _("Votes"), "thumbs_up_down", "feedback"),
                 model_item(request, _("Golden set"), "verified", "judgment"),
+                item(
+                    request,
+                    _("Evaluation"),
+                    "monitoring",
+                    "evaluation",
+                    "retrieval.view_evaluationrun",
+                ),
                 item(request, _("Connect"), "cable", "connect", "retrieval.view_apikey"),
                 model_item(request, _("API keys"), "key", "apikey"),
                 item(

@@ -29,6 +29,7 @@ class KbadminSite(UnfoldAdminSite):
             connect,
             doctor,
             doctor_history,
+            evaluation,
             gaps,
             identity,
             inspector,
@@ -47,6 +48,7 @@ class KbadminSite(UnfoldAdminSite):
             path("gaps/", self.admin_view(gaps.page), name="gaps"),
             path("gaps/export.csv", self.admin_view(gaps.export), name="gaps_export"),
             *identity.urls(self),
+            *evaluation.urls(self),
             path("plugin-doctor/", self.admin_view(doctor.page), name="plugin_doctor"),
             path(
                 "plugin-doctor/checks/<int:pk>/",

@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -43,6 +43,9 @@ __all__ = [
     "resolve",
     "run",
 ]
+
+#: Yields how many of how many questions were asked; returns a run's fields and its answers.
+Measuring = Generator[tuple[int, int], None, tuple[dict[str, Any], list[EvaluationAnswer]]]
 
 CHANNEL = "evaluation"
 GOLDEN_SET = "golden set"
@@ -167,6 +170,41 @@ def run(
         InvalidRequest: a setting is not usable.
         SearchUnavailable: neither arm can answer; nothing is stored.
     """
+    asking = measured(
+        collection,
+        questions,
+        mode=mode,
+        settings=settings,
+        index_id=index_id,
+        top_k=top_k,
+    )
+    while True:
+        try:
+            done, total = next(asking)
+        except StopIteration as end:
+            facts, answers = end.value
+            break
+        if progress is not None:
+            progress(done, total)
+    with transaction.atomic():
+        stored = EvaluationRun.objects.create(collection=collection, name=name, **facts)
+        store_answers(stored, answers)
+    return stored
+
+
+def measured(
+    collection: Collection,
+    questions: QuestionSet,
+    *,
+    mode: str | None = None,
+    settings: RetrievalSettings | None = None,
+    index_id: int | None = None,
+    top_k: int = 10,
+) -> Measuring:
+    """Ask every question, one at a step; the fields of a run, and its answers, not stored.
+
+    Raises as `run` does.
+    """
     began = time.monotonic()
     collection = find_collection(collection.slug)
     # One index for the whole run, even if another one is switched to meanwhile.
@@ -185,35 +223,33 @@ def run(
     resolved = _usable(collection, questions)
     answers = []
     for number, question in enumerate(resolved.questions):
-        if progress is not None:
-            progress(number, len(resolved.questions))
+        yield number, len(resolved.questions)
         answers.append(_answer(number, question, search(replace(request, query=question.question))))
-    if progress is not None:
-        progress(len(answers), len(answers))
+    yield len(answers), len(answers)
     digest = _hash_of([answer.question_hash for answer in answers])
     described = _describe(used, top_k, index)
     intervals = summarise(_values(answers))
-    with transaction.atomic():
-        stored = EvaluationRun.objects.create(
-            collection=collection,
-            name=name,
-            index=index,
-            mode=used.mode,
-            top_k=top_k,
-            fingerprint=fingerprint(described | {"questions": digest}),
-            settings=described,
-            questions_source=questions.source[:500],
-            questions_hash=digest,
-            question_count=len(answers),
-            left_out=_left_out(questions, resolved),
-            degraded_count=sum(bool(answer.degraded) for answer in answers),
-            metrics={name: asdict(interval) for name, interval in intervals.items()},
-            seconds=round(time.monotonic() - began, 3),
-        )
-        for answer in answers:
-            answer.run = stored
-        EvaluationAnswer.objects.bulk_create(answers, batch_size=500)
-    return stored
+    facts = {
+        "index": index,
+        "mode": used.mode,
+        "top_k": top_k,
+        "fingerprint": fingerprint(described | {"questions": digest}),
+        "settings": described,
+        "questions_source": questions.source[:500],
+        "questions_hash": digest,
+        "question_count": len(answers),
+        "left_out": _left_out(questions, resolved),
+        "degraded_count": sum(bool(answer.degraded) for answer in answers),
+        "metrics": {name: asdict(interval) for name, interval in intervals.items()},
+        "seconds": round(time.monotonic() - began, 3),
+    }
+    return facts, answers
+
+
+def store_answers(stored: EvaluationRun, answers: Sequence[EvaluationAnswer]) -> None:
+    for answer in answers:
+        answer.run = stored
+    EvaluationAnswer.objects.bulk_create(answers, batch_size=500)
 
 
 def _usable(collection: Collection, questions: QuestionSet) -> Resolved:
@@ -313,7 +349,7 @@ def _values(answers: Sequence[EvaluationAnswer]) -> dict[str, list[float]]:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A question that two runs answered differently well."""
+    """A question that two runs answered, differently well or not."""
 
     question: str
     relevant: tuple[str, ...]
@@ -330,8 +366,12 @@ class Comparison:
     only_after: int
     won: tuple[Change, ...]
     lost: tuple[Change, ...]
-    unchanged: int
+    same: tuple[Change, ...]
     differences: Mapping[str, Interval]  #: after minus before, by metric
+
+    @property
+    def unchanged(self) -> int:
+        return len(self.same)
 
 
 def compare(before: EvaluationRun, after: EvaluationRun) -> Comparison:
@@ -348,7 +388,7 @@ def compare(before: EvaluationRun, after: EvaluationRun) -> Comparison:
         )
     old, new = [first[key] for key in common], [second[key] for key in common]
     old_values, new_values = _values(old), _values(new)
-    won, lost = [], []
+    won, lost, same = [], [], []
     for was, now, earlier, later in zip(
         old, new, old_values["MRR@10"], new_values["MRR@10"], strict=True
     ):
@@ -357,13 +397,15 @@ def compare(before: EvaluationRun, after: EvaluationRun) -> Comparison:
             won.append(change)
         elif later < earlier:
             lost.append(change)
+        else:
+            same.append(change)
     return Comparison(
         common=len(common),
         only_before=len(first) - len(common),
         only_after=len(second) - len(common),
         won=tuple(won),
         lost=tuple(lost),
-        unchanged=len(common) - len(won) - len(lost),
+        same=tuple(same),
         differences={
             name: paired_difference(old_values[name], new_values[name]) for name in old_values
         },

@@ -26,13 +26,14 @@ from django_tasks_db.management.commands.db_worker import Worker as TaskRunner
 from django_tasks_db.models import DBTaskResult
 
 from retrieval import addresses, aliases, indexing, maintenance, moving, reindex, sync, usage
+from retrieval.evaluation_runs import Evaluator
 from retrieval.exceptions import (
     KnowledgeBaseError,
     VectorStoreError,
     VectorStoreUnavailable,
 )
 from retrieval.feedback import grouping, proof
-from retrieval.models import Index, IndexReport, Revision, Worker
+from retrieval.models import EvaluationRun, Index, IndexReport, Revision, Worker
 from retrieval.models.worker import HEARTBEAT
 from retrieval.reports import ReportMaker
 
@@ -98,6 +99,7 @@ class WorkerProcess:
             excluded_queue_names=[],
         )
         self._reports = ReportMaker(self.name)
+        self._evaluations = Evaluator(self.name)
         self._reconcile_at = 0.0
         self._probe_at = 0.0
         self._chroma_was_away = False
@@ -135,6 +137,7 @@ class WorkerProcess:
         Revision.objects.all().held_by(self.name).release()
         Index.objects.all().held_by(self.name).release()
         self._reports.give_back()
+        self._evaluations.give_back()
         Worker.objects.filter(name=self.name).update(
             stopped_at=timezone.now(), doing="", done_count=self._finished
         )
@@ -150,6 +153,7 @@ class WorkerProcess:
                 Revision.objects.all().extend_lease(self.name, settings.LEASE_SECONDS)
                 Index.objects.all().extend_lease(self.name, settings.LEASE_SECONDS)
                 IndexReport.objects.all().extend_lease(self.name, settings.LEASE_SECONDS)
+                EvaluationRun.objects.all().extend_lease(self.name, settings.LEASE_SECONDS)
             except OperationalError as error:
                 logger.warning("heartbeat missed: %s", error)
                 close_old_connections()
@@ -165,7 +169,8 @@ class WorkerProcess:
         moved = self._move_step()
         busy = indexed or built or moved or self._clean_up() or self._prove_step()
         reported = self._reports.step()
-        return reported or busy or (fetching and self._wait_for_pages())
+        evaluated = self._evaluations.step()
+        return reported or evaluated or busy or (fetching and self._wait_for_pages())
 
     def index_pending(self) -> int:
         """Index until nothing is due; returns the documents that were finished."""
@@ -307,6 +312,7 @@ class WorkerProcess:
                     self._wait_for_second()
                     Revision.objects.all().held_by(self.name).release()
                     self._reports.give_back()
+                    self._evaluations.give_back()
                     cut_short = False
                 self._reconcile_when_due()
                 self._probe_when_due()
@@ -409,6 +415,7 @@ def release_abandoned(host: str) -> int:
         released += Revision.objects.all().held_by(worker.name).abandon()
         Index.objects.all().held_by(worker.name).release()
         IndexReport.objects.all().held_by(worker.name).release()
+        EvaluationRun.objects.all().held_by(worker.name).release()
         Worker.objects.filter(pk=worker.pk).update(stopped_at=F("seen_at"), doing="")
     return released
 

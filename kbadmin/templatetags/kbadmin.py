@@ -1,5 +1,6 @@
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django import template
 from django.contrib.admin.models import LogEntry
@@ -91,3 +92,15 @@ def ready_text(found: "Finding") -> str | None:
     from plugin import editing
 
     return editing.ready_text(found)
+
+
+@register.filter
+def metric(metrics: Mapping[str, Any], name: str) -> Any:
+    """One of a run's metrics, whose names hold characters that templates have other uses for."""
+    return metrics.get(name, {})
+
+
+@register.filter
+def short_name(model: str) -> str:
+    """A model's name without whose it is."""
+    return model.rsplit("/", 1)[-1]

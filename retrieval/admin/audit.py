@@ -34,6 +34,7 @@ class Deed(models.TextChoices):
     NOT_RIGHT = "not_right", gettext_lazy("No longer noted as a right answer")
     STILL_RIGHT = "still_right", gettext_lazy("Kept in the golden set without its quote")
     GOLDEN_IMPORT = "golden_import", gettext_lazy("Imported into the golden set")
+    EVALUATE = "evaluate", gettext_lazy("Started an evaluation")
     ENABLE = "enable", gettext_lazy("Let search return it")
     DISABLE = "disable", gettext_lazy("Kept out of search")
     REJECT = "reject", gettext_lazy("Rejected")

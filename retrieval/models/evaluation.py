@@ -1,5 +1,13 @@
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
 from django.db import models
+from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from django.db.models.fields.related_descriptors import RelatedManager
 
 
 class Judgment(models.Model):
@@ -55,8 +63,45 @@ class Judgment(models.Model):
         return self.question[:80]
 
 
+class EvaluationRunQuerySet(models.QuerySet["EvaluationRun"]):
+    def done(self) -> "EvaluationRunQuerySet":
+        return self.filter(state=EvaluationRun.State.DONE)
+
+    def unfinished(self) -> "EvaluationRunQuerySet":
+        return self.filter(state__in=[EvaluationRun.State.QUEUED, EvaluationRun.State.RUNNING])
+
+    def claimable(self) -> "EvaluationRunQuerySet":
+        """Those that nobody works on, or whose worker was killed."""
+        free = Q(lease_until=None) | Q(lease_until__lt=timezone.now())
+        return self.unfinished().filter(free).order_by("created_at", "pk")
+
+    def held_by(self, owner: str) -> "EvaluationRunQuerySet":
+        return self.filter(lease_owner=owner, state=EvaluationRun.State.RUNNING)
+
+    def extend_lease(self, owner: str, seconds: float) -> int:
+        return self.held_by(owner).update(lease_until=timezone.now() + timedelta(seconds=seconds))
+
+    def release(self) -> int:
+        """Let somebody else begin it at once."""
+        return self.update(
+            state=EvaluationRun.State.QUEUED, lease_owner="", lease_until=None, progress_done=0
+        )
+
+
 class EvaluationRun(models.Model):
-    """Metrics of one set of settings over a set of questions, and every answer behind them."""
+    """Metrics of one set of settings over a set of questions, and every answer behind them.
+
+    One that was asked for in the browser waits for a worker; see retrieval.evaluation_runs.
+    """
+
+    class State(models.TextChoices):
+        QUEUED = "queued", _("queued")
+        RUNNING = "running", _("running")
+        DONE = "done", _("done")
+        FAILED = "failed", _("failed")
+
+    if TYPE_CHECKING:
+        answers: RelatedManager["EvaluationAnswer"]
 
     collection = models.ForeignKey(
         "retrieval.Collection",
@@ -103,13 +148,36 @@ class EvaluationRun(models.Model):
     seconds = models.FloatField(_("seconds"), default=0)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
+    state = models.CharField(_("state"), max_length=16, choices=State, default=State.DONE)
+    #: what a worker is to ask, and how
+    wanted = models.JSONField(default=dict, blank=True, editable=False)
+    attempts = models.PositiveIntegerField(default=0, editable=False)
+    lease_owner = models.CharField(max_length=100, blank=True, editable=False)
+    lease_until = models.DateTimeField(null=True, blank=True, editable=False)
+    progress_done = models.PositiveIntegerField(default=0, editable=False)
+    progress_total = models.PositiveIntegerField(default=0, editable=False)
+    failure_message = models.TextField(_("failure"), blank=True)
+
+    objects = EvaluationRunQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("evaluation run")
         verbose_name_plural = _("evaluation runs")
-        indexes = [models.Index(fields=["collection", "-created_at"], name="run_recent")]
+        indexes = [
+            models.Index(fields=["collection", "-created_at"], name="run_recent"),
+            models.Index(fields=["state", "created_at"], name="run_by_state"),
+        ]
 
     def __str__(self) -> str:
         return self.name or self.fingerprint[:12]
+
+    @property
+    def is_unfinished(self) -> bool:
+        return self.state in {self.State.QUEUED, self.State.RUNNING}
+
+    @property
+    def percent(self) -> int:
+        return self.progress_done * 100 // max(self.progress_total, 1)
 
 
 class EvaluationAnswer(models.Model):

@@ -15,6 +15,7 @@ from retrieval.models import (
     Collection,
     Document,
     EmbeddingModel,
+    EvaluationRun,
     Feedback,
     Index,
     Judgment,
@@ -137,6 +138,9 @@ OWN = (
     Page("plugin-doctor-own", "/admin/plugin-doctor/?kind=own"),
     Page("plugin-check", "/admin/plugin-doctor/checks/{check}/"),
     Page("plugin-compare", "/admin/plugin-doctor/compare/?new={check}"),
+    Page("evaluation", "/admin/evaluation/?collection={collection_slug}"),
+    Page("evaluation-run", "/admin/evaluation/{run}/"),
+    Page("evaluation-compare", "/admin/evaluation/compare/?before={earlier_run}&after={run}"),
     Page("status", "/admin/status/"),
     Page("gaps", "/admin/gaps/"),
     Page(
@@ -211,6 +215,7 @@ def keys() -> dict[str, Any]:
     """What stands for `{document}` and the like, from the rows that there are; 0 where none is."""
     by_size = Collection.objects.alive().order_by("pk")
     collection = by_size.first()
+    runs = EvaluationRun.objects.done().order_by("-pk")
     indexed = Document.objects.searchable().order_by("pk")
     return {
         "collection": key(by_size),
@@ -226,6 +231,8 @@ def keys() -> dict[str, Any]:
         "chunk": key(Chunk.objects.filter(document=key(indexed)).order_by("pk")),
         "search": key(Search.objects.order_by("-created_at")),
         "feedback": key(Feedback.objects.order_by("pk")),
+        "run": key(runs),
+        "earlier_run": key(runs.reverse()),
         "judgment": key(Judgment.objects.order_by("pk")),
         "review": key(ReviewItem.objects.by_harm()),
         "apikey": key(ApiKey.objects.order_by("pk")),
