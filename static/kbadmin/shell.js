@@ -178,6 +178,16 @@
     true,
   );
 
+  // What an autocomplete field puts in the place of a select has no name for screen readers.
+  window.addEventListener("load", () => {
+    for (const select of document.querySelectorAll("select.select2-hidden-accessible")) {
+      const label = document.querySelector(`label[for="${select.id}"]`)?.textContent.trim();
+      const parts = ".select2-selection, .select2-selection__rendered";
+      for (const part of label ? select.parentElement.querySelectorAll(parts) : [])
+        part.setAttribute("aria-label", label);
+    }
+  });
+
   // A select that is a choice of its own submits its form.
   document.addEventListener("change", (event) => {
     if (event.target.matches("select[data-submits]")) event.target.form.requestSubmit();
