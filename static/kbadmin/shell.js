@@ -179,14 +179,17 @@
   );
 
   // What an autocomplete field puts in the place of a select has no name for screen readers.
-  window.addEventListener("load", () => {
+  function nameChoices() {
     for (const select of document.querySelectorAll("select.select2-hidden-accessible")) {
       const label = document.querySelector(`label[for="${select.id}"]`)?.textContent.trim();
       const parts = ".select2-selection, .select2-selection__rendered";
       for (const part of label ? select.parentElement.querySelectorAll(parts) : [])
         part.setAttribute("aria-label", label);
     }
-  });
+  }
+
+  // jQuery runs what waits for it in order, at times after the page has loaded: so it comes last.
+  window.addEventListener("load", () => window.django?.jQuery?.(nameChoices));
 
   // A select that is a choice of its own submits its form.
   document.addEventListener("change", (event) => {
