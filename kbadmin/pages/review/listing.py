@@ -111,15 +111,16 @@ def asked(row: queue.Row) -> str:
     """“asked 14 times by 9 people this week”, or how often ever if it was not this week."""
     times, people, item = row.week_asked, row.week_askers, row.item
     if times:
-        text = ngettext("asked once this week", "asked %(n)d times this week", times)
+        text = ngettext("asked once this week", "asked %(n)s times this week", times)
         if people > 1:
             text = ngettext(
                 "asked once by %(people)d people this week",
-                "asked %(n)d times by %(people)d people this week",
+                "asked %(n)s times by %(people)d people this week",
                 times,
             )
     elif item.asked:
-        text = ngettext("asked once", "asked %(n)d times", item.asked)
+        # %s: templates say the same sentence with a number that is written out already.
+        text = ngettext("asked once", "asked %(n)s times", item.asked)
         times = item.asked
     else:
         return _("only voted on")
