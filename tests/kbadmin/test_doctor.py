@@ -332,5 +332,5 @@ def test_its_queries_do_not_depend_on_the_report(
     page.get(URL)
     for text in ("{", manifest()):
         # Half of them keep it.
-        with django_assert_max_num_queries(10):
+        with django_assert_max_num_queries(11):
             page.post(URL, {"kind": "text", "text": text})

@@ -234,7 +234,7 @@ def test_its_queries_do_not_depend_on_what_is_there(
 ) -> None:
     for number in range(rows):
         search(SearchRequest(f"question {number}", "docs"))
-    with django_assert_max_num_queries(28):
+    with django_assert_max_num_queries(29):
         page.get(URL, {"q": "running containers", "compare": "1"})
 
 
