@@ -1,11 +1,10 @@
 """The endpoints below /v1. Views parse, call and render."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.http import HttpResponseBase, JsonResponse
-from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.renderers import JSONRenderer
+from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -14,23 +13,20 @@ from plugin import turns
 from plugin.gateway import chat, conversation, embeddings, errors, models, places, upstream
 from plugin.gateway.watch import watcher
 from plugin.parsers import ChatParser
+from plugin.rendering import OnlyJson
 from retrieval.exceptions import InvalidRequest
 
 
-class AnyAccept(BaseContentNegotiation):
-    """Clients accept event streams, and are told of errors in JSON all the same."""
+class AnyType(OnlyJson):
+    """Whatever a body is called, it is read as JSON."""
 
-    def select_parser(self, request: Request, parsers: Any) -> Any:
-        return parsers[0]
-
-    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:
-        return renderers[0], renderers[0].media_type
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
+        return next(iter(parsers))
 
 
 class GatewayView(APIView):
     parser_classes = [ChatParser]
-    renderer_classes = [JSONRenderer]
-    content_negotiation_class = AnyAccept
+    content_negotiation_class = AnyType
     schema = None
 
     def get_exception_handler(self) -> Callable[..., Any]:
