@@ -166,6 +166,7 @@ def fill(address: str, env: Mapping[str, str], folder: Path) -> None:
     # The log is written beside the answers.
     time.sleep(2)
     shell(MONTH, env)
+    shell(CHECKS, env)
     while shell(UNFINISHED, env) != "0":
         time.sleep(0.5)
 
@@ -207,8 +208,9 @@ MONTH = """
 from datetime import timedelta
 from django.utils import timezone
 from django.contrib.auth.models import User
-from retrieval import reports
+from retrieval import evaluation_runs, reports
 from retrieval.admin import versions
+from retrieval.types import Mode, RetrievalSettings
 from retrieval.models import Document, Feedback, Index, IndexReport, Judgment, Revision, Search
 for index in Index.objects.filter(state="live"):
     for kind in IndexReport.Kind:
@@ -218,13 +220,38 @@ for number, row in enumerate(Search.objects.order_by("created_at")):
     at = timezone.now() - timedelta(hours=number * number * 0.3)
     Search.objects.filter(pk=row.pk).update(created_at=at)
     Feedback.objects.filter(search=row).update(created_at=at + timedelta(minutes=3))
-document = Document.objects.searchable().first()
-Judgment.objects.create(
-    collection=document.collection, document=document, question="How do I connect NextChat?"
-)
+collection = Document.objects.searchable().first().collection
+for question, name in (
+    ("How do I connect NextChat?", "connect-nextchat"),
+    ("怎样连接 NextChat？", "connect-nextchat"),
+    ("Which file formats can be uploaded?", "formats-and-front-matter"),
+    ("Why did my document fail?", "failed-documents"),
+    ("Change the embedding model", "embedding-model"),
+    ("Where are API keys kept?", "api-keys-and-security"),
+    ("Can I run it in a container?", "docker"),
+    ("I sent a vote and nothing happened", "feedback-endpoint"),
+):
+    document = collection.documents.searchable().filter(external_id__contains=name).first()
+    Judgment.objects.create(collection=collection, document=document, question=question)
+for mode in ("dense", "lexical", "hybrid"):
+    settings = RetrievalSettings(mode=Mode(mode))
+    evaluation_runs.request(collection, settings=settings, name=f"Only {mode}")
 """
-UNFINISHED = "from retrieval.models import IndexReport; "
-UNFINISHED += "print(IndexReport.objects.unfinished().count())"
+CHECKS = """
+from django.contrib.auth.models import User
+from kbadmin.pages.doctor import DoctorForm, run
+from plugin.doctor import history
+user = User.objects.get(username="clerk")
+broken = '{"schema_version": "v1", "name_for_human": "Our notes", "api": {"type": "openapi"}}'
+for given in ({"kind": "own"}, {"kind": "text", "text": broken}, {"kind": "own"}):
+    form = DoctorForm(given)
+    assert form.is_valid(), form.errors
+    history.keep(run(form).kept, given["kind"], "", user)
+"""
+UNFINISHED = """
+from retrieval.models import EvaluationRun, IndexReport
+print(IndexReport.objects.unfinished().count() + EvaluationRun.objects.unfinished().count())
+"""
 PAGES = """
 import json
 from tests.kbadmin.pages_of_admin import LOGIN, FORBIDDEN, keys, pages

@@ -65,6 +65,8 @@
       data: { labels: times.map((time) => short.format(time)), datasets: datasets(series) },
       options: {
         animation: false,
+        // A point at 1 or 0 lies on the edge of the drawing.
+        clip: false,
         responsive: true,
         maintainAspectRatio: false,
         locale: language,
