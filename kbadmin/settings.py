@@ -280,16 +280,6 @@ FEEDBACK_RATE: str = read(
 if FEEDBACK_RATE == "none":
     FEEDBACK_RATE = ""
 
-#: `shared` is seen by all web processes, also those of other machines.
-CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
-    "shared": {
-        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
-        "LOCATION": "kbadmin_cache",
-        "OPTIONS": {"MAX_ENTRIES": 10_000},
-    },
-}
-
 # --- Hosts, cookies, origins ----------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from tests import postgres
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = [
+    "tests.plugin.test_vote_rate",
     "tests.retrieval.feedback.test_grouping",
     "tests.retrieval.feedback.test_loop",
     "tests.retrieval.feedback.test_queue",

@@ -2,5 +2,6 @@
 
 from plugin.models.check import Check
 from plugin.models.identity import PluginIdentity
+from plugin.models.vote_rate import VoteRate
 
-__all__ = ["Check", "PluginIdentity"]
+__all__ = ["Check", "PluginIdentity", "VoteRate"]
