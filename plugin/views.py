@@ -22,8 +22,7 @@ from plugin.serializers import (
     SearchOutput,
 )
 from plugin.throttling import RatedView
-from retrieval.feedback import Vote, record
-from retrieval.models import ApiKey
+from plugin.votes import cast, person
 from retrieval.search import search
 from retrieval.surroundings import Extract, surroundings
 from retrieval.types import Hit, SearchRequest, SearchResponse
@@ -32,7 +31,6 @@ CHANNEL = "plugin"
 #: Made once: a serializer copies its fields for each instance, and these keep nothing of a body.
 _search_input, _feedback_input = SearchInput(), FeedbackInput()
 _passage_input = PassageInput()
-RATINGS = {"up": 1, "down": -1}
 
 
 class SearchView(APIView):
@@ -60,7 +58,7 @@ class SearchView(APIView):
                 top_k=wanted.get("top_k"),
                 filter=wanted.get("filter") or {},
                 channel=CHANNEL,
-                asker=voter_of(request, ""),
+                asker=person(request.auth),
                 mode=wanted.get("mode"),
                 min_score=wanted.get("min_score"),
                 context=wanted.get("context"),
@@ -148,28 +146,9 @@ class FeedbackView(RatedView):
     )
     def post(self, request: Request) -> Response:
         wanted = checked(_feedback_input, request)
-        feedback, is_new = record(
-            Vote(
-                query_id=str(wanted.get("query_id", "")),
-                rating=RATINGS.get(wanted.get("rating", "")),
-                comment=wanted.get("comment", ""),
-                correction=wanted.get("correction", ""),
-                chunk_id=wanted.get("chunk_id"),
-                document_id=wanted.get("document_id"),
-                question=wanted.get("question", ""),
-                answer=wanted.get("answer", ""),
-                collection=wanted.get("collection") or settings.DEFAULT_COLLECTION,
-                voter=voter_of(request, wanted.get("voter", "")),
-                channel=CHANNEL,
-            )
-        )
+        voter = person(request.auth, wanted.get("voter", ""))
+        feedback, is_new = cast(wanted, voter=voter, channel=CHANNEL)
         return Response(
             {"feedback_id": feedback.pk, "status": "recorded" if is_new else "updated"},
             status=status.HTTP_201_CREATED if is_new else status.HTTP_200_OK,
         )
-
-
-def voter_of(request: Request, named: str) -> str:
-    """Who votes: the name that the caller gives, within the key that it uses."""
-    key = request.auth.prefix if isinstance(request.auth, ApiKey) else "anonymous"
-    return f"{key}:{named}" if named else key

@@ -20,8 +20,8 @@ from rest_framework.response import Response
 
 from plugin.links import Ballot, lifetime, read_vote_token
 from plugin.serializers import MAX_COMMENT_LENGTH, FeedbackInput
-from plugin.throttling import RatedView, check_rate
-from plugin.views import RATINGS
+from plugin.throttling import RatedView, address_of, check_rate
+from plugin.votes import cast
 from retrieval import query_log
 from retrieval.exceptions import (
     KnowledgeBaseError,
@@ -30,7 +30,6 @@ from retrieval.exceptions import (
     SearchNotFound,
     TooManyVotes,
 )
-from retrieval.feedback import Vote, record
 from retrieval.models import Search
 
 LINK, BUTTON = "link", "button"
@@ -57,19 +56,10 @@ def vote_page(request: HttpRequest, token: str) -> HttpResponse:
         search = _search(ballot)
         form = VoteForm(request.POST or None, initial={"rating": ballot.rating})
         if request.method == "POST":
-            check_rate(request)
+            check_rate(address_of(request))
         if request.method == "POST" and form.is_valid():
             wanted = form.cleaned_data
-            record(
-                Vote(
-                    query_id=ballot.query_id,
-                    rating=RATINGS[wanted["rating"]],
-                    comment=wanted["comment"],
-                    correction=wanted["correction"],
-                    voter=VOTER,
-                    channel=LINK,
-                )
-            )
+            cast({**wanted, "query_id": ballot.query_id}, voter=VOTER, channel=LINK)
             return private(render(request, "plugin/voted.html", {"rating": wanted["rating"]}))
     except KnowledgeBaseError as error:
         return refusal(request, error)
@@ -120,16 +110,8 @@ class VoteView(RatedView):
             if found is None:
                 raise SearchNotFound("No search has this query_id.")
             _check_age(found.created_at)
-        _feedback, is_new = record(
-            Vote(
-                query_id=query_id,
-                rating=RATINGS.get(wanted.get("rating", "")),
-                comment=wanted.get("comment", ""),
-                correction=wanted.get("correction", ""),
-                voter=VOTER,
-                channel=BUTTON,
-            )
-        )
+        vote = {**wanted, "query_id": query_id}
+        _feedback, is_new = cast(vote, voter=VOTER, channel=BUTTON)
         return Response(
             {"status": "recorded" if is_new else "updated"},
             status=status.HTTP_201_CREATED if is_new else status.HTTP_200_OK,

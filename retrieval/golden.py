@@ -19,6 +19,7 @@ from retrieval.exceptions import InvalidQuestions
 from retrieval.models import Collection, Document, Judgment, Revision
 from retrieval.questions import DOCUMENT, QUESTION, QUOTE, QuestionSet
 from retrieval.search import MAX_QUERY_LENGTH
+from retrieval.spreadsheets import harmless
 
 #: Texts that are in memory at once.
 TEXTS = 50
@@ -144,7 +145,7 @@ def as_csv(rows: Iterable[Row]) -> Iterator[str]:
     writer = csv.writer(line)
     yield "\ufeff"
     for values in chain([FIELDS], map(astuple, rows)):
-        writer.writerow(values)
+        writer.writerow(map(harmless, values))
         yield line.getvalue()
         line.seek(0)
         line.truncate()

@@ -22,6 +22,7 @@ import numpy as np
 
 from retrieval.exceptions import InvalidQuestions
 from retrieval.parsers.clean import clean, one_line
+from retrieval.spreadsheets import meant
 
 QUESTION, DOCUMENT, QUOTE = "question", "document", "quote"
 #: Other names for the column of the relevant document.
@@ -186,7 +187,7 @@ def _csv(text: str) -> Iterator[Question]:
             place = f"line {reader.line_num}"
             if None in row:
                 raise InvalidQuestions(f"{place} has more columns than the header.")
-            yield _row({name: value or "" for name, value in row.items()}, place)
+            yield _row({name: meant(value or "") for name, value in row.items()}, place)
     except csv.Error as error:
         raise InvalidQuestions(f"line {reader.line_num} is not CSV ({error}).") from error
 

@@ -25,13 +25,12 @@ from retrieval.feedback import gaps
 from retrieval.feedback.gaps import Span, Topic, Trend
 from retrieval.feedback.numbers import week_of, weeks
 from retrieval.models import ReviewItem
+from retrieval.spreadsheets import harmless
 
 VIEW = "retrieval.view_feedback"
 #: Of the little charts of the topics, in pixels.
 BAR, GAP, HEIGHT = 6, 2, 28
 TONES = {Trend.NEW: "pending", Trend.GROWING: "failed", Trend.STEADY: "", Trend.GONE: "accepted"}
-#: What a spreadsheet would run instead of showing it.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +254,3 @@ def rows(span: Span, trend: str) -> Iterator[str]:
                 *(topic.weeks[week] for week in mondays),
             ]
         )
-
-
-def harmless(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text

@@ -35,8 +35,8 @@ logger = logging.getLogger(__name__)
 SMALLER = ((0.5, False), (0.2, False))
 
 
-def answer(asked: Conversation, client: Any) -> HttpResponseBase:
-    """`client` is the socket of who asks, if it is known.
+def answer(asked: Conversation, client: Any, asker: str = "") -> HttpResponseBase:
+    """`client` is the socket of who asks, if it is known; `asker` the name for the log.
 
     Raises KnowledgeBaseError as long as nothing was sent.
     """
@@ -50,7 +50,7 @@ def answer(asked: Conversation, client: Any) -> HttpResponseBase:
     found = None
     # A picture without words, or "thanks": there is nothing to search for.
     if task is None and said and not questions.is_small_talk(said[-1]):
-        found = context.find(target.collection, said, asked.wishes)
+        found = context.find(target.collection, said, asked.wishes, asker)
     if target.is_extractive:
         if found is not None:
             text = extractive.answer(found)

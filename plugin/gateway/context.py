@@ -64,7 +64,9 @@ class Found:
         return wording_for(self.question)
 
 
-def find(collection: Collection, asked: Sequence[str], wishes: dict[str, Any]) -> Found:
+def find(
+    collection: Collection, asked: Sequence[str], wishes: dict[str, Any], asker: str = ""
+) -> Found:
     """Search for the last of the user's questions. Raises what `search` raises."""
     question = asked[-1]
     known = {name: wishes[name] for name in WISHES if name in wishes}
@@ -73,6 +75,7 @@ def find(collection: Collection, asked: Sequence[str], wishes: dict[str, Any]) -
         query=questions.shortened(question),
         collection=collection.slug,
         channel=CHANNEL,
+        asker=asker,
         **{name: wanted[name] for name in WISHES if name in wanted},
     )
     request = replace(request, query=_query(request, asked))

@@ -14,7 +14,13 @@ from plugin.gateway import chat, conversation, embeddings, errors, models, place
 from plugin.gateway.watch import watcher
 from plugin.parsers import ChatParser
 from plugin.rendering import OnlyJson
+from plugin.votes import person, pseudonym
 from retrieval.exceptions import InvalidRequest
+
+#: Where chat programs say who asks: OpenAI's fields, the newer one first, and what Open WebUI
+#: sends with ENABLE_FORWARD_USER_INFO_HEADERS.
+USER_FIELDS = ("safety_identifier", "user")
+USER_HEADER = "X-OpenWebUI-User-Id"
 
 
 class AnyType(OnlyJson):
@@ -36,7 +42,15 @@ class GatewayView(APIView):
 class ChatCompletionsView(GatewayView):
     def post(self, request: Request) -> HttpResponseBase:
         asked = conversation.parse(request.data)
-        return chat.answer(asked, request.META.get("gunicorn.socket"))
+        asker = person(request.auth, user_of(request, asked.body))
+        return chat.answer(asked, request.META.get("gunicorn.socket"), asker)
+
+
+def user_of(request: Request, body: dict[str, Any]) -> str:
+    """A pseudonym of the person in the chat; empty where the chat program names nobody."""
+    names = (*(body.get(field) for field in USER_FIELDS), request.headers.get(USER_HEADER))
+    name = next((name for name in names if isinstance(name, str) and name.strip()), "")
+    return pseudonym(name.strip()) if name else ""
 
 
 class ModelsView(GatewayView):

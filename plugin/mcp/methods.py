@@ -6,9 +6,9 @@ from django.conf import settings
 
 from plugin.identity import current
 from plugin.mcp import resources, tools
+from plugin.mcp.caller import Caller
 from plugin.mcp.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
 from plugin.mcp.revisions import META_SERVER, SPOKEN, STATELESS, negotiated
-from retrieval.models import ApiKey
 
 VERSION = "1"
 SERVER = {"name": "kbadmin", "version": VERSION}
@@ -25,12 +25,12 @@ KEPT = {
 NEW, OLD = frozenset({"server/discover"}), frozenset({"initialize", "ping"})
 
 
-def answer(method: str, params: dict[str, Any], revision: str, key: ApiKey | None) -> Any:
+def answer(method: str, params: dict[str, Any], revision: str, caller: Caller) -> Any:
     """The result of a request. Raises RpcError."""
     is_stateless = revision in STATELESS
     if method in (OLD if is_stateless else NEW):
         raise _unknown(method)
-    result = _result(method, params, revision, key)
+    result = _result(method, params, revision, caller)
     if not is_stateless:
         return result
     told = {**result, "resultType": "complete", "_meta": {META_SERVER: SERVER}}
@@ -39,9 +39,7 @@ def answer(method: str, params: dict[str, Any], revision: str, key: ApiKey | Non
     return told
 
 
-def _result(
-    method: str, params: dict[str, Any], revision: str, key: ApiKey | None
-) -> dict[str, Any]:
+def _result(method: str, params: dict[str, Any], revision: str, caller: Caller) -> dict[str, Any]:
     match method:
         case "initialize":
             return {
@@ -62,7 +60,7 @@ def _result(
             _check_one_page(params)
             return {"tools": [tool.described(revision) for tool in tools.tools().values()]}
         case "tools/call":
-            return tools.call(params, key, revision)
+            return tools.call(params, caller, revision)
         case "resources/list":
             return resources.listed(params)
         case "resources/templates/list":

@@ -14,15 +14,16 @@ from rest_framework.exceptions import ValidationError
 
 from plugin.exception_handler import first_sentence
 from plugin.links import passage_link, source_link
+from plugin.mcp.caller import Caller
 from plugin.mcp.jsonrpc import INVALID_PARAMS, RpcError
 from plugin.mcp.resources import PASSAGE, document_uri, excerpt_of
 from plugin.mcp.revisions import is_structured
 from plugin.serializers import MAX_COMMENT_LENGTH, FeedbackInput, SearchInput
-from plugin.views import RATINGS
+from plugin.throttling import check_rate
+from plugin.votes import cast, person
 from retrieval.exceptions import CollectionNotFound, KnowledgeBaseError, PassageGone
-from retrieval.feedback import Vote, record
 from retrieval.live_documents import live_collections
-from retrieval.models import ApiKey, Collection
+from retrieval.models import Collection
 from retrieval.search import MAX_QUERY_LENGTH, search
 from retrieval.types import Hit, SearchRequest
 
@@ -42,7 +43,7 @@ class Tool:
     required: tuple[str, ...]
     answer: dict[str, Any]  #: JSON Schema
     annotations: dict[str, Any]
-    call: Callable[[dict[str, Any], ApiKey | None], dict[str, Any]]
+    call: Callable[[dict[str, Any], Caller], dict[str, Any]]
 
     def described(self, revision: str) -> dict[str, Any]:
         """As tools/list tells it to a client of that revision."""
@@ -66,13 +67,13 @@ def tools() -> dict[str, Tool]:
     return {tool.name: tool for tool in (_search_tool(live_collections()), FETCH, FEEDBACK)}
 
 
-def call(params: dict[str, Any], key: ApiKey | None, revision: str) -> dict[str, Any]:
+def call(params: dict[str, Any], caller: Caller, revision: str) -> dict[str, Any]:
     """The result of tools/call. Raises RpcError for a call that names no tool; what a model can
     mend is a result that says so."""
     name, arguments = params.get("name"), params.get("arguments")
     if not isinstance(name, str):
         raise RpcError(INVALID_PARAMS, "Invalid parameters: name the tool.")
-    callees: dict[str, Callable[[dict[str, Any], ApiKey | None], dict[str, Any]]] = {
+    callees: dict[str, Callable[[dict[str, Any], Caller], dict[str, Any]]] = {
         "search": _search, FETCH.name: FETCH.call, FEEDBACK.name: FEEDBACK.call,
     }  # fmt: skip
     callee = callees.get(name)
@@ -83,7 +84,7 @@ def call(params: dict[str, Any], key: ApiKey | None, revision: str) -> dict[str,
     if not isinstance(arguments, dict):
         raise RpcError(INVALID_PARAMS, "Invalid parameters: arguments must be an object.")
     try:
-        answer = callee(arguments, key)
+        answer = callee(arguments, caller)
     except ValidationError as error:
         return _mistake(first_sentence(error.detail), "invalid_request")
     except KnowledgeBaseError as error:
@@ -174,7 +175,7 @@ def _search_tool(collections: list[Collection]) -> Tool:
     )
 
 
-def _search(arguments: dict[str, Any], key: ApiKey | None) -> dict[str, Any]:
+def _search(arguments: dict[str, Any], caller: Caller) -> dict[str, Any]:
     wanted = _search_input.run_validation(arguments)
     request = SearchRequest(
         query=wanted["query"],
@@ -182,7 +183,7 @@ def _search(arguments: dict[str, Any], key: ApiKey | None) -> dict[str, Any]:
         top_k=wanted.get("top_k"),
         filter=wanted.get("filter") or {},
         channel=CHANNEL,
-        asker=key.prefix if key else "",
+        asker=caller.name,
         mode=wanted.get("mode"),
         min_score=wanted.get("min_score"),
         context=wanted.get("context"),
@@ -216,7 +217,7 @@ def _title(hit: Hit) -> str:
 # --- fetch --------------------------------------------------------------------------------
 
 
-def _fetch(arguments: dict[str, Any], key: ApiKey | None) -> dict[str, Any]:
+def _fetch(arguments: dict[str, Any], caller: Caller) -> dict[str, Any]:
     wanted = arguments.get("id")
     if isinstance(wanted, bool) or not isinstance(wanted, str | int):
         raise ValidationError({"id": ["Send the id of a search result."]})
@@ -277,24 +278,12 @@ FETCH = Tool(
 # --- submit_feedback ----------------------------------------------------------------------
 
 
-def _feedback(arguments: dict[str, Any], key: ApiKey | None) -> dict[str, Any]:
+def _feedback(arguments: dict[str, Any], caller: Caller) -> dict[str, Any]:
+    check_rate(caller.address, caller.key)
     passage = arguments.get("passage_id", arguments.get("chunk_id"))
     wanted = _feedback_input.run_validation({**arguments, "chunk_id": passage})
-    voter, name = key.prefix if key else "anonymous", wanted.get("voter", "")
-    feedback, is_new = record(
-        Vote(
-            query_id=str(wanted.get("query_id", "")),
-            rating=RATINGS.get(wanted.get("rating", "")),
-            comment=wanted.get("comment", ""),
-            correction=wanted.get("correction", ""),
-            chunk_id=wanted.get("chunk_id"),
-            question=wanted.get("question", ""),
-            answer=wanted.get("answer", ""),
-            collection=wanted.get("collection") or settings.DEFAULT_COLLECTION,
-            voter=f"{voter}:{name}" if name else voter,
-            channel=CHANNEL,
-        )
-    )
+    voter = person(caller.key, wanted.get("voter", ""))
+    feedback, is_new = cast(wanted, voter=voter, channel=CHANNEL)
     return {"feedback_id": feedback.pk, "status": "recorded" if is_new else "updated"}
 
 

@@ -12,6 +12,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from plugin.authentication import ApiKeyAuthentication
+from plugin.mcp.caller import Caller
 from plugin.mcp.jsonrpc import (
     HEADER_MISMATCH,
     INTERNAL_ERROR,
@@ -33,6 +34,7 @@ from plugin.mcp.jsonrpc import (
 )
 from plugin.mcp.methods import answer
 from plugin.mcp.revisions import BATCHING, STATELESS, check_stateless, revision_of
+from plugin.throttling import address_of
 from retrieval.models import ApiKey
 
 logger = logging.getLogger(__name__)
@@ -75,14 +77,14 @@ def mcp(request: HttpRequest) -> HttpResponse:
         message = parse(body)
     except RpcError as error:
         return _answered(failure(None, error), 400)
-    return _respond(request, message, key)
+    return _respond(request, message, Caller(key, address_of(request)))
 
 
-def _respond(request: HttpRequest, message: Any, key: ApiKey | None) -> HttpResponse:
+def _respond(request: HttpRequest, message: Any, caller: Caller) -> HttpResponse:
     try:
         revision = revision_of(request.headers, message)
         if isinstance(message, list):
-            return _batch(request, message, revision, key)
+            return _batch(request, message, revision, caller)
         if isinstance(message, dict):
             if is_notification(message):
                 return HttpResponse(status=202)
@@ -93,7 +95,7 @@ def _respond(request: HttpRequest, message: Any, key: ApiKey | None) -> HttpResp
             check_stateless(request.headers, message, method, params)
     except RpcError as error:
         return _answered(failure(id_of(message), error), STATUSES.get(error.code, 400))
-    told = _told(request_id, method, params, revision, key)
+    told = _told(request_id, method, params, revision, caller)
     code = told["error"]["code"] if "error" in told else None
     # Older clients take another status than 200 for a server that is broken.
     status = STATUSES.get(code, 200) if code and revision in STATELESS else 200
@@ -101,7 +103,7 @@ def _respond(request: HttpRequest, message: Any, key: ApiKey | None) -> HttpResp
 
 
 def _batch(
-    request: HttpRequest, messages: list[Any], revision: str, key: ApiKey | None
+    request: HttpRequest, messages: list[Any], revision: str, caller: Caller
 ) -> HttpResponse:
     """Raises RpcError where there is none in this revision, or nothing in it."""
     if revision not in BATCHING:
@@ -119,15 +121,15 @@ def _batch(
         except RpcError as error:
             answers.append(failure(id_of(message), error))
         else:
-            answers.append(_told(request_id, method, params, revision, key))
+            answers.append(_told(request_id, method, params, revision, caller))
     return _answered(answers) if answers else HttpResponse(status=202)
 
 
 def _told(
-    request_id: Any, method: str, params: dict[str, Any], revision: str, key: ApiKey | None
+    request_id: Any, method: str, params: dict[str, Any], revision: str, caller: Caller
 ) -> dict[str, Any]:
     try:
-        return result(request_id, answer(method, params, revision, key))
+        return result(request_id, answer(method, params, revision, caller))
     except RpcError as error:
         return failure(request_id, error)
     except Exception:

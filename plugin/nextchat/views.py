@@ -17,10 +17,10 @@ from plugin.nextchat.answers import passage_answer, search_answer
 from plugin.nextchat.errors import answer_mendable
 from plugin.serializers import MAX_COMMENT_LENGTH, FeedbackInput, PassageInput, QuestionInput
 from plugin.throttling import RatedView
-from plugin.views import RATINGS, checked, voter_of
+from plugin.views import checked
+from plugin.votes import cast, person
 from plugin.voting import VOTER
 from retrieval.exceptions import InvalidRequest
-from retrieval.feedback import Vote, record
 from retrieval.search import search
 from retrieval.surroundings import surroundings
 from retrieval.types import SearchRequest, SearchResponse
@@ -140,7 +140,7 @@ class SearchTool(Tool):
                 collection=wanted.get("collection") or settings.DEFAULT_COLLECTION,
                 top_k=wanted.get("top_k"),
                 channel=self.channel,
-                asker=voter_of(request, ""),
+                asker=person(request.auth),
             )
         )
         return Response(self.rendered(wanted["query"], answer))
@@ -182,18 +182,9 @@ class FeedbackTool(RatedView, Tool):
     )
     def post(self, request: Request) -> Response:
         wanted = checked(_feedback_input, request)
-        _feedback, is_new = record(
-            Vote(
-                query_id=query_id_of(wanted["query_id"]),
-                rating=RATINGS.get(wanted.get("rating", "")),
-                comment=wanted.get("comment", ""),
-                correction=wanted.get("correction", ""),
-                chunk_id=wanted.get("chunk_id"),
-                # The person in the chat, who may also use the links and the buttons.
-                voter=VOTER,
-                channel=self.channel,
-            )
-        )
+        # The voter is the person in the chat, who may also use the links and the buttons.
+        vote = {**wanted, "query_id": query_id_of(wanted["query_id"])}
+        _feedback, is_new = cast(vote, voter=VOTER, channel=self.channel)
         return Response(
             {
                 "status": "recorded" if is_new else "updated",

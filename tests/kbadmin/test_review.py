@@ -3,6 +3,7 @@
 import time
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -254,6 +255,38 @@ def test_a_question_shows_what_was_asked_answered_said_and_corrected(
     html = page.get(f"{URL}{told.pk}/").content.decode()
     assert "passage 0 of key.md" not in html
     assert "This passage is not searched any more." in html
+
+
+@pytest.mark.parametrize("language", ["en", "zh-hans"])
+def test_nothing_that_strangers_say_is_run_by_any_page(
+    page: Client, told: ReviewItem, language: str
+) -> None:
+    evil = "</textarea><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7|add:7 }}"
+    page.cookies.load({"django_language": language})
+    ReviewItem.objects.update(question=evil, notes=evil)
+    ReviewQuestion.objects.filter(key="0").update(text=evil)
+    Search.objects.update(query=evil, asker=evil[:200], degraded=evil[:64])
+    said = {"question": evil, "comment": evil, "answer": evil, "correction": evil, "voter": evil}
+    Feedback.objects.update(**said)
+    vote, search = Feedback.objects.get(), Search.objects.get()
+    for address in (
+        "/admin/",
+        URL,
+        f"{URL}?q={quote(evil)}",
+        f"{URL}{told.pk}/",
+        *(f"{URL}{told.pk}/accept/{kind}/" for kind in ("answer", "edit", "alias", "hide")),
+        "/admin/gaps/",
+        f"/admin/upload/?write={told.pk}",
+        "/admin/retrieval/feedback/",
+        f"/admin/retrieval/feedback/{vote.pk}/change/",
+        "/admin/retrieval/search/",
+        f"/admin/retrieval/search/{search.pk}/change/",
+    ):
+        answer = page.get(address, follow=True)
+        html = answer.content.decode()
+        assert answer.status_code == 200, address
+        assert "<script>alert" not in html, address
+        assert "<img src=x" not in html, address
 
 
 def test_many_wordings_and_votes_cost_no_more_queries(

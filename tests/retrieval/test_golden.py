@@ -102,6 +102,20 @@ def test_what_is_exported_can_be_imported(docs, tmp_path, suffix, write):
     assert "this, here" in found.new[0].question
 
 
+@pytest.mark.parametrize("text", ["=1+1", "'=1+1", "@sum", "- thirty days", "'quoted' it", "+49"])
+def test_no_spreadsheet_runs_what_is_exported_and_an_import_reads_what_was_meant(
+    docs, tmp_path, text
+):
+    golden.add(docs, [Row(f"{text} for how long?", "refunds.md")])
+    written = "".join(golden.as_csv(golden.rows_of(Judgment.objects.all())))
+    cells = next(csv.reader(io.StringIO(written.split("\r\n")[1])))
+    assert not any(cell.lstrip(" ").startswith(tuple("=+-@")) for cell in cells)
+    path = tmp_path / "set.csv"
+    path.write_text(written, encoding="utf-8", newline="")
+    was = Judgment.objects.get().question
+    assert [question.question for question in load_questions(path).questions] == [was]
+
+
 def test_a_csv_names_its_columns_and_its_encoding(docs):
     golden.add(docs, [Row("How long?", "refunds.md", "thirty days")])
     written = "".join(golden.as_csv(golden.rows_of(Judgment.objects.all())))

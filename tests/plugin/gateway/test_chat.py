@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from plugin.votes import pseudonym
 from retrieval.models import Search
 from tests.fake_model import Break, Raw, call_tool, refuse, say
 from tests.plugin.gateway.conftest import events_of, openai_error, said_in
@@ -293,3 +294,42 @@ def test_an_unknown_model_is_refused_with_the_names_there_are(call, pages, llm):
     assert error["param"] == "model"
     assert "docs" in error["message"] and "other/large" in error["message"]
     assert not llm.asked
+
+
+# --- Who asks ----------------------------------------------------------------------------------
+
+
+def test_the_person_in_the_chat_is_counted_and_not_named(call, pages, llm, api_key):
+    for name in ("ann@example.org", "bob@example.org", "ann@example.org"):
+        llm.script = say("Every night.")
+        assert ask(call, "When is the backup written?", user=name).status_code == 200
+    askers = list(Search.objects.order_by("created_at").values_list("asker", flat=True))
+    assert askers[0] == askers[2] != askers[1]
+    assert all(asker.startswith(f"{api_key[:8]}:") for asker in askers)
+    assert "example" not in "".join(askers)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"user": "ann"},
+        {"safety_identifier": "ann", "user": "an older field"},
+        {"headers": {"X-OpenWebUI-User-Id": "ann"}},
+    ],
+)
+def test_chat_programs_name_the_person_in_several_ways(call, pages, llm, api_key, named):
+    headers = named.pop("headers", {})
+    llm.script = say("Every night.")
+    messages = [{"role": "user", "content": "When is the backup written?"}]
+    body = {"model": "docs", "messages": messages, **named}
+    assert call(CHAT, body, headers=headers).status_code == 200
+    assert Search.objects.get().asker == f"{api_key[:8]}:{pseudonym('ann')}"
+
+
+@pytest.mark.parametrize("user", [None, "", "  ", 7, ["ann"], "\ud800", "x" * 100_000])
+def test_nobody_needs_to_be_named(call, pages, llm, api_key, user):
+    llm.script = say("Every night.")
+    assert ask(call, "When is the backup written?", user=user).status_code == 200
+    asker = Search.objects.get().asker
+    assert asker.partition(":")[0] == api_key[:8]
+    assert len(asker) < 30
