@@ -7,11 +7,11 @@ DEPLOY_ENV := KBADMIN_PUBLIC_URL=https://kb.example.org KBADMIN_DATA_DIR=build/c
 TEMPLATES = $(shell find templates -name '*.html' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fastchat drill bench-ingest bench-search bench-pages screenshots eval eval-postgres eval-int8 lint compose-check format clean python
+.PHONY: help run test test-fastchat drill bench-ingest bench-search bench-pages screenshots eval eval-postgres eval-int8 simulate-feedback lint compose-check format clean python
 
 help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
-		printf '  make %-13s %s\n' "$$name" "$$text"; done
+		printf '  make %-17s %s\n' "$$name" "$$text"; done
 
 python:
 	@command -v $(PYTHON) >/dev/null 2>&1 || { \
@@ -62,6 +62,10 @@ eval-postgres: python ## The same on SQLite and on a PostgreSQL of its own, and 
 eval-int8: python ## Measure what quantising the embedding model costs
 	@$(PYTHON) deploy/install.py --dev
 	$(BIN)/python -m benchmarks.quantisation
+
+simulate-feedback: python ## Play a month of feedback, and draw what it does to the answers
+	@$(PYTHON) deploy/install.py --dev
+	$(BIN)/python -m benchmarks.feedback
 
 lint: ## Check style, types, migrations, settings and templates
 	$(BIN)/ruff check .

@@ -158,7 +158,8 @@ def write_corpus(path: Path, folder: Path, prefix: str, title: str) -> Corpus:
     if asked.empty:
         print(f"{path.name}: {asked.empty} empty questions are left out.")
     questions = tuple(
-        Question(item.question, frozenset({names[item.passage]})) for item in asked.questions
+        Question(item.question, frozenset({names[item.passage]}), quote=item.quote)
+        for item in asked.questions
     )
     return Corpus(folder.name, title, folder, questions)
 
