@@ -86,6 +86,13 @@ class ExplanationOutput(serializers.Serializer[Any]):
     lexical_rank = serializers.IntegerField(allow_null=True)
     dense_weight = serializers.FloatField(help_text="Share of meaning; words have the rest.")
     fused_score = serializers.FloatField()
+    question_score = serializers.FloatField(
+        allow_null=True,
+        help_text=(
+            "How far a question that leads to it asks the same; the score of the best result "
+            "where it is more."
+        ),
+    )
     rerank_score = serializers.FloatField(allow_null=True)
     matched_terms = serializers.ListField(child=serializers.CharField())
     matches = serializers.ListField(

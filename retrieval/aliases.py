@@ -13,8 +13,10 @@ from typing import TypeVar
 from django.db import transaction
 from django.utils import timezone
 
+from retrieval.asked_before import SAME_QUESTION, likeness
 from retrieval.embeddings import Vectors, stored_embeddings
 from retrieval.factories import embedder_for
+from retrieval.fusion import similarity
 from retrieval.hashing import text_hash
 from retrieval.lexical import lexical_index
 from retrieval.likeness import SAME_WORDS, numbers_of, shared, terms
@@ -250,13 +252,13 @@ def hashes_of(chunk_ids: Sequence[int]) -> list[tuple[int, str]]:
 
 
 def follow(
-    query: str, dense: list[DenseCandidate], lexical: list[LexicalCandidate]
+    query: str, dense: list[DenseCandidate], lexical: list[LexicalCandidate], index: Index
 ) -> tuple[list[DenseCandidate], list[LexicalCandidate]]:
     """Candidates with the chunk in the place of its alias, each chunk once, best first.
 
     A question that says the same as the query in other words is as good as its share of common
     terms: BM25 takes every word that it does not hold for the rarest one, also those of which all
-    questions are made.
+    questions are made. Where it shares none, its vector says so (`likeness`).
     """
     ids = {item.chunk_id for item in dense if is_alias_id(item.chunk_id)}
     ids |= {item.chunk_id for item in lexical if is_alias_id(item.chunk_id)}
@@ -265,11 +267,16 @@ def follow(
     rows = _places.rows(padded([id_ - FIRST_ALIAS_ID for id_ in sorted(ids)]))
     leads = {FIRST_ALIAS_ID + pk: (chunk_id, question) for pk, chunk_id, question in rows}
     about = terms(query)
-    near = {
-        item.chunk_id: replace(item, chunk_id=leads[item.chunk_id][0])
-        for item in dense
-        if item.chunk_id in leads
-    }
+    near: dict[int, DenseCandidate] = {}
+    alike: dict[int, float] = {}
+    for nearest in dense:
+        if nearest.chunk_id in leads:
+            chunk_id, question = leads[nearest.chunk_id]
+            near[nearest.chunk_id] = replace(nearest, chunk_id=chunk_id)
+            if numbers_of(terms(question)) == numbers_of(about):
+                share = likeness(similarity(nearest.distance, index.space), index.embedding_model)
+                if share >= SAME_QUESTION:
+                    alike[chunk_id] = max(share, alike.get(chunk_id, 0.0))
     said = {}
     for item in lexical:
         if item.chunk_id in leads:
@@ -277,8 +284,9 @@ def follow(
             score = max(item.score, _likeness(about, terms(question)))
             said[item.chunk_id] = replace(item, chunk_id=chunk_id, score=score)
     words = [said.get(item.chunk_id, item) for item in lexical]
+    found = _once(near.get(item.chunk_id, item) for item in dense)
     return (
-        _once(near.get(item.chunk_id, item) for item in dense),
+        [replace(item, likeness=alike.get(item.chunk_id)) for item in found],
         _once(sorted(words, key=lambda item: -item.score)),
     )
 

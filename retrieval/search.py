@@ -25,6 +25,8 @@ from retrieval.exceptions import (
 from retrieval.factories import embedder_for, query_store, reranker
 from retrieval.filters import documents_matching
 from retrieval.fusion import (
+    UNDERSTOOD,
+    Fused,
     confidence,
     dense_weight,
     distances_to,
@@ -263,9 +265,24 @@ def _candidates(plan: Plan, wanted: int, watch: Stopwatch) -> tuple[list[Passage
                 duplicate_share=plan.settings.duplicate_share,
             )
         if len(passages) >= plan.top_k or arms.is_exhausted or depth > EXACT_LIMIT:
+            _trust_same_question(passages[:1], share)
             return passages, arms, share
         # Candidates were deleted, disabled or filtered out: look deeper.
         depth *= DEEPER
+
+
+def _trust_same_question(best: Sequence[Passage], weight: float) -> None:
+    """A best passage that was named as the answer to the same question in other words is relied
+    on as far as these are the same; among others that moves nothing up."""
+    for passage in best:
+        passage.score = max(passage.score, round(_question_score(passage.found, weight) or 0.0, 4))
+
+
+def _question_score(found: Fused, weight: float) -> float | None:
+    """As little as the dense arm counts for the query, so little does its word on the question."""
+    if found.dense is None or found.dense.likeness is None:
+        return None
+    return found.dense.likeness * min(weight / UNDERSTOOD, 1.0)
 
 
 def _weight(plan: Plan) -> float:
@@ -301,7 +318,7 @@ def ask(plan: Plan, depth: int, watch: Stopwatch) -> Arms:
         ) from arms.lexical_failure
     arms.is_exhausted = len(arms.dense) < depth and len(arms.lexical) < depth
     if plan.collection.has_aliases:
-        arms.dense, arms.lexical = aliases.follow(plan.query, arms.dense, arms.lexical)
+        arms.dense, arms.lexical = aliases.follow(plan.query, arms.dense, arms.lexical, plan.index)
     return arms
 
 
@@ -426,6 +443,7 @@ def _explanations(plan: Plan, ranking: Ranking) -> list[Explanation]:
                 lexical_rank=lexical_ranks.get(chunk.pk),
                 dense_weight=ranking.dense_weight,
                 fused_score=found.score,
+                question_score=_question_score(found, ranking.dense_weight),
                 rerank_score=passage.score if ranking.made_of == "reranked" else None,
                 matched_terms=tuple(term for term in terms if term in held),
                 matches=tuple(spans(passage.text, terms)),

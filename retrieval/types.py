@@ -54,6 +54,8 @@ class DenseCandidate:
 
     chunk_id: int
     distance: float  #: lower is nearer; its meaning depends on the index's space
+    #: in [0, 1], where a question leads to it that asks the same in other words
+    likeness: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,8 @@ class Explanation:
     lexical_rank: int | None
     dense_weight: float  #: the lexical arm has the rest
     fused_score: float
+    #: of a question that leads to it: of the best hit it is the score, where it is more
+    question_score: float | None
     rerank_score: float | None
     matched_terms: tuple[str, ...]  #: the query's index terms that the passage holds
     matches: tuple[tuple[int, int], ...]  #: where, in characters of the passage's text
