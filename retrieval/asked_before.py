@@ -29,10 +29,10 @@ UNRELATED = (
 def likeness(cosine: float, model: EmbeddingModel) -> float:
     """How far two questions ask the same, in [0, 1], by the cosine of their vectors.
 
-    0 is what unrelated questions have: with some models that is a cosine of 0.1, with others 0.8.
+    0 is what unrelated questions have.
     """
     try:
-        base = _between_unrelated(embedder_for(model))
+        base = between_unrelated(model)
     except KnowledgeBaseError as error:
         logger.warning("questions are not compared by meaning: %s", error.message)
         return 0.0
@@ -42,7 +42,10 @@ def likeness(cosine: float, model: EmbeddingModel) -> float:
 _known: WeakKeyDictionary[Embedder, float] = WeakKeyDictionary()
 
 
-def _between_unrelated(embedder: Embedder) -> float:
+def between_unrelated(model: EmbeddingModel) -> float:
+    """The cosine of two questions that have nothing in common: with some models 0.1, with others
+    0.8. Raises KnowledgeBaseError if the model does not answer."""
+    embedder = embedder_for(model)
     if embedder not in _known:
         _known[embedder] = _measure(embedder)
     return _known[embedder]

@@ -30,13 +30,17 @@ Vector = NDArray[np.float32]
 class Candidates:
     """Groups by meaning and by words; grows by those that are made meanwhile."""
 
-    def __init__(self, collection_id: int, model_id: int, dimension: int, spare: int) -> None:
+    def __init__(
+        self, collection_id: int, model_id: int, dimension: int, spare: int, base: float = 0.0
+    ) -> None:
+        """`base` is the cosine that the model's vectors of unrelated questions have."""
         rows = (
             ReviewItem.objects.filter(collection=collection_id)
             .order_by("-last_asked_at", "-pk")
             .values_list("pk", "vector", "vector_model", "terms")[:CANDIDATES]
         )
         known = list(rows)
+        self._base = base
         self._keys: list[int] = []
         self._terms: list[frozenset[str]] = []
         self._numbers: list[frozenset[str]] = []
@@ -64,7 +68,8 @@ class Candidates:
         """The primary key of the group that asks the same, if one does."""
         wanted = numbers_of(terms)
         if vector is not None:
-            likeness = self._matrix[: len(self._keys)] @ vector
+            cosines = self._matrix[: len(self._keys)] @ vector
+            likeness = (cosines - self._base) / max(1 - self._base, 0.01)
             for place in map(int, np.argsort(-likeness, kind="stable")[:NEAREST]):
                 if likeness[place] < LIKE_MEANING:
                     break

@@ -19,6 +19,7 @@ from django.db import transaction
 from django.db.models import Count, Q
 from django.utils import timezone
 
+from retrieval.asked_before import between_unrelated
 from retrieval.exceptions import KnowledgeBaseError
 from retrieval.factories import embedder_for
 from retrieval.feedback.candidates import Candidates, Vector, pack
@@ -77,6 +78,8 @@ class Batch:
     vectors: dict[tuple[int, str], Vector] = field(default_factory=dict)
     #: by collection the model whose vectors these are, and their dimension
     models: dict[int, tuple[int, int]] = field(default_factory=dict)
+    #: by collection the cosine of unrelated questions with that model
+    bases: dict[int, float] = field(default_factory=dict)
 
 
 def gather() -> bool:
@@ -195,6 +198,13 @@ def _embed(batch: Batch) -> None:
     for collection in collections:
         batch.models[collection.pk] = _model_of(collection)
         vectors = vectors_of(collection, wanted[collection.pk])
+        if vectors and collection.live_index is not None:
+            try:
+                base = between_unrelated(collection.live_index.embedding_model)
+            except KnowledgeBaseError as error:
+                logger.warning("questions are grouped by their words alone: %s", error.message)
+                continue
+            batch.bases[collection.pk] = base
         batch.vectors |= {(collection.pk, key): vector for key, vector in vectors.items()}
 
 
@@ -301,7 +311,8 @@ class _Places:
         model_id, dimension = self._batch.models.get(entry.collection_id, (0, 1))
         candidates = self._candidates.get(entry.collection_id)
         if candidates is None:
-            candidates = Candidates(entry.collection_id, model_id, dimension, self._spare)
+            base = self._batch.bases.get(entry.collection_id, 0.0)
+            candidates = Candidates(entry.collection_id, model_id, dimension, self._spare, base)
             self._candidates[entry.collection_id] = candidates
         vector = self._batch.vectors.get((entry.collection_id, entry.key))
         about = terms(entry.text)

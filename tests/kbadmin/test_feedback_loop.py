@@ -308,6 +308,8 @@ def test_a_correction_is_what_the_next_person_is_told(
 
         page.get_by_role("button", name="Roll back").click()
         expect(proof).to_contain_text("After the rollback", timeout=PATIENCE * 1000)
+        page.goto(f"{served.url}/admin/review/")
+        choose(page, story.question)
     assert served.vectors() == vectors
     assert served.words() == words
     assert everywhere(served, story.asked) == before

@@ -7,9 +7,11 @@ from retrieval import aliases, asked_before, sync
 from retrieval.asked_before import SAME_QUESTION, UNRELATED, likeness
 from retrieval.exceptions import EmbeddingError
 from retrieval.factories import vector_store
-from retrieval.models import Alias, EmbeddingModel
+from retrieval.feedback import grouping
+from retrieval.models import Alias, EmbeddingModel, ReviewItem
 from retrieval.search import search
 from retrieval.types import SearchRequest
+from tests.retrieval.feedback.conftest import gather
 
 pytestmark = pytest.mark.django_db
 
@@ -75,15 +77,20 @@ def test_among_others_it_moves_nothing_up(led, add):
 
 
 class Crowded:
-    """A model to which all questions are near each other, as some are."""
+    """A model to which all questions are near each other, as some are; what begins with the same
+    word asks the same."""
 
     def __init__(self, cosine: float) -> None:
         self.cosine = cosine
+        self.known: list[str] = []
 
     def embed_query(self, text: str) -> np.ndarray:
-        own = np.zeros(len(UNRELATED) + 1, dtype=np.float32)
+        topic = text if text in UNRELATED else text.split()[0]
+        if topic not in self.known:
+            self.known.append(topic)
+        own = np.zeros(384, dtype=np.float32)
         own[0] = self.cosine**0.5
-        own[1 + UNRELATED.index(text)] = (1 - self.cosine) ** 0.5
+        own[1 + self.known.index(topic)] = (1 - self.cosine) ** 0.5
         return own
 
 
@@ -104,3 +111,23 @@ def test_a_model_that_does_not_answer_says_nothing_of_questions(monkeypatch):
 
     monkeypatch.setattr(asked_before, "embedder_for", away)
     assert likeness(1.0, EmbeddingModel()) == 0
+
+
+def test_questions_are_not_one_group_because_a_model_finds_all_alike(
+    collection, asked, monkeypatch
+):
+    crowded = Crowded(0.85)
+    for module in (asked_before, grouping):
+        monkeypatch.setattr(module, "embedder_for", lambda _: crowded)
+    for question in ("Bicycles where?", "Bicycles stand?", "Canteen opens?", "Wifi password?"):
+        asked(collection, question)
+    gather()
+    groups = [
+        {question.text for question in item.questions.all()}
+        for item in ReviewItem.objects.order_by("pk")
+    ]
+    assert groups == [
+        {"Bicycles where?", "Bicycles stand?"},
+        {"Canteen opens?"},
+        {"Wifi password?"},
+    ]
