@@ -39,6 +39,7 @@ PASSWORD = "a long password"
 #: Seconds until something that a worker does must have happened.
 PATIENCE = 60
 PREPARE = f"""
+from django.core.management import call_command
 from django.contrib.auth.models import Permission, User
 from retrieval.models import ApiKey
 ApiKey.issue("loop", "{KEY}")
@@ -46,7 +47,9 @@ user = User.objects.create_user("ann", password="{PASSWORD}", is_staff=True)
 user.user_permissions.set(Permission.objects.filter(codename__in=[
     "view_feedback", "change_feedback", "add_document", "change_document", "change_chunk",
 ]))
+call_command("ingest", PAGES, collection="docs")
 """
+UNINDEXED = "SELECT count(*) FROM retrieval_document WHERE live_revision_id IS NULL"
 PAGES = {
     "printing.md": "# Printing\n\nThe printer stands on the second floor. Paper is in the cupboard "
     "beside it. Send large jobs overnight.",
@@ -129,16 +132,20 @@ def served(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> Iterator
         path = folder / "pages" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    with serve_model() as llm, installed(folder / "data", bundle) as installation:
+    prepare = f"PAGES = {str(folder / 'pages')!r}\n{PREPARE}"
+    with serve_model() as llm, installed(folder / "data", bundle, prepare) as installation:
         installation.environment |= {
             "KBADMIN_UPSTREAM_URL": llm.url,
             # So links that are signed here are links of its answers.
             "SECRET_KEY": settings.SECRET_KEY,
         }
-        installation.run("shell", "-v", "0", "-c", PREPARE)
         installation.start("worker")
-        installation.run("ingest", str(folder / "pages"), "--collection", "docs", "--wait")
-        yield Served(installation, llm, installation.serve())
+        url = installation.serve()
+        deadline = time.monotonic() + PATIENCE
+        while installation.rows(UNINDEXED) != [(0,)]:
+            assert time.monotonic() < deadline, "the worker does not index"
+            time.sleep(0.1)
+        yield Served(installation, llm, url)
 
 
 # --- Asking on every way -----------------------------------------------------------------------

@@ -88,8 +88,11 @@ class Installation:
 
 
 @contextmanager
-def installed(folder: Path, bundle: Bundle) -> Iterator[Installation]:
-    """An installation with a prepared model and an empty collection `docs`, stopped at the end."""
+def installed(folder: Path, bundle: Bundle, also: str = "") -> Iterator[Installation]:
+    """An installation with a prepared model and an empty collection `docs`, stopped at the end.
+
+    `also` is Python that is run in it once the collection is there.
+    """
     (folder / "models").mkdir(parents=True)
     (folder / "models" / bundle.folder.name).symlink_to(bundle.folder)
     port = free_port()
@@ -97,7 +100,7 @@ def installed(folder: Path, bundle: Bundle) -> Iterator[Installation]:
     installation = Installation(folder, f"http://127.0.0.1:{port}")
     try:
         installation.run("migrate", "-v", "0")
-        installation.run("shell", "-v", "0", "-c", CREATE)
+        installation.run("shell", "-v", "0", "-c", CREATE + also)
         yield installation
     finally:
         for process in installation.started:
