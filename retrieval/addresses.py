@@ -49,7 +49,7 @@ def accept_address(collection: Collection, address: str) -> Accepted:
         Revision.objects.filter(document=document).unfinished().supersede(timezone.now())
         revision = Revision.objects.create(
             document=document,
-            number=latest.number + 1 if latest else 1,
+            number=document.next_number() if latest else 1,
             filename=url,
             size=0,
             content_hash="",

@@ -31,6 +31,7 @@ from retrieval.models import (
     Index,
     Revision,
 )
+from retrieval.models.revision import STAGED
 from retrieval.prepared import Prepared, padded
 from retrieval.types import (
     FIRST_ALIAS_ID,
@@ -52,22 +53,30 @@ def hash_of(question: str) -> str:
 # --- Where they lead --------------------------------------------------------------------------
 
 
-def create(document: Document, questions: Iterable[str], text: str) -> list[Alias]:
+def create(
+    document: Document, questions: Iterable[str], text: str, *, staged: bool = False
+) -> list[Alias]:
     """Let questions lead to a passage of a document. Call it inside a transaction.
 
     Words are found at once, meaning as soon as `sync.send_aliases` was called; in a version that
-    is still to be indexed both are found once it is. Questions that lead there already are left
-    out.
+    is still to be indexed both are found once it is; of staged ones neither before they are
+    published. Questions that lead there already are left out.
     """
     known = set(
         Alias.objects.all()
         .active()
-        .filter(document=document, text=text)
+        .filter(document=document, text=text, is_staged=False)
         .values_list("question", flat=True)
     )
     fresh = [question for question in dict.fromkeys(questions) if question not in known]
     aliases = Alias.objects.bulk_create(
-        Alias(document=document, question=question, question_hash=hash_of(question), text=text)
+        Alias(
+            document=document,
+            question=question,
+            question_hash=hash_of(question),
+            text=text,
+            is_staged=staged,
+        )
         for question in fresh
     )
     Collection.objects.filter(pk=document.collection_id).update(has_aliases=True)
@@ -78,8 +87,15 @@ def create(document: Document, questions: Iterable[str], text: str) -> list[Alia
         chunks = list(
             Chunk.objects.filter(revision=revision, chunking=index.chunking).order_by("order")
         )
-        _place(aliases, revision.text, chunks, index.scope)
+        _place(aliases, revision, chunks, index.scope)
     return aliases
+
+
+def publish(alias_ids: Sequence[int], scopes: Mapping[str, str]) -> None:
+    """Let searches follow staged aliases from this commit on. `scopes` is by chunking."""
+    Alias.objects.filter(pk__in=alias_ids).publish()
+    chunks = Chunk.objects.filter(alias_places__alias__in=alias_ids).select_related("revision")
+    rescope([chunk for chunk in chunks if STAGED not in chunk.revision.options], scopes)
 
 
 def _distinct(indexes: Iterable[Index]) -> Iterable[Index]:
@@ -104,14 +120,16 @@ def carry(
     for document_id, group in aliases.items():
         revision = by_document[document_id]
         for chunking, chunks in written[revision.pk].items():
-            _place(group, revision.text, chunks, scopes[revision.pk, chunking])
+            _place(group, revision, chunks, scopes[revision.pk, chunking])
 
 
-def _place(aliases: Iterable[Alias], text: str, chunks: Sequence[Chunk], scope: str) -> None:
+def _place(
+    aliases: Iterable[Alias], revision: Revision, chunks: Sequence[Chunk], scope: str
+) -> None:
     wanted = [
         AliasPlace(alias=alias, chunk=chunk)
         for alias in aliases
-        if (chunk := _saying(alias.text, text, chunks)) is not None
+        if (chunk := _saying(alias.text, revision.text, chunks)) is not None
     ]
     there = set(
         AliasPlace.objects.filter(chunk__in={place.chunk_id for place in wanted}).values_list(
@@ -121,8 +139,13 @@ def _place(aliases: Iterable[Alias], text: str, chunks: Sequence[Chunk], scope: 
     fresh = AliasPlace.objects.bulk_create(
         place for place in wanted if (place.alias_id, place.chunk_id) not in there
     )
-    if fresh:
-        lexical_index().add(scope, [_words(place) for place in fresh])
+    heard = [
+        place
+        for place in fresh
+        if not (place.alias.is_staged or STAGED in place.chunk.revision.options)
+    ]
+    if heard:
+        lexical_index().add(scope, [_words(place) for place in heard])
 
 
 def _saying(passage: str, text: str, chunks: Sequence[Chunk]) -> Chunk | None:
@@ -169,11 +192,12 @@ def record_ids(chunk_ids: Iterable[int]) -> list[int]:
 
 
 def rescope(chunks: Sequence[Chunk], scopes: Mapping[str, str]) -> None:
-    """Take the words of the aliases of chunks into other parts of the lexical index."""
+    """Write the words of the aliases of chunks into parts of the lexical index, by chunking, and
+    only there."""
     places = list(
-        AliasPlace.objects.filter(chunk__in=[chunk.pk for chunk in chunks]).select_related(
-            "alias", "chunk"
-        )
+        AliasPlace.objects.filter(
+            chunk__in=[chunk.pk for chunk in chunks], alias__is_staged=False
+        ).select_related("alias", "chunk")
     )
     if not places:
         return
@@ -237,7 +261,7 @@ def clean_up(limit: int = 200) -> int:
 
 _places = Prepared(
     lambda values: (
-        AliasPlace.objects.filter(pk__in=values, alias__retired_at=None)
+        AliasPlace.objects.filter(pk__in=values, alias__retired_at=None, alias__is_staged=False)
         .order_by()
         .values_list("pk", "chunk_id", "alias__question")
     )
@@ -246,7 +270,9 @@ _places = Prepared(
 
 def hashes_of(chunk_ids: Sequence[int]) -> list[tuple[int, str]]:
     """Record ids and hashes of the aliases of chunks."""
-    places = AliasPlace.objects.filter(chunk__in=chunk_ids, alias__retired_at=None)
+    places = AliasPlace.objects.filter(
+        chunk__in=chunk_ids, alias__retired_at=None, alias__is_staged=False
+    )
     rows = places.values_list("pk", "alias__question_hash")
     return [(FIRST_ALIAS_ID + pk, digest) for pk, digest in rows]
 

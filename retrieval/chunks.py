@@ -9,6 +9,7 @@ from retrieval.hashing import text_hash
 from retrieval.hidden import hidden_in, says_again
 from retrieval.lexical import lexical_index
 from retrieval.models import Chunk, Revision
+from retrieval.models.revision import STAGED
 from retrieval.types import ChunkSlice, LexicalEntry
 
 #: Chunk rows by revision and chunking.
@@ -28,7 +29,8 @@ class Cut:
 def write_chunks(cuts: Sequence[Cut]) -> Written:
     """The chunk rows of revisions, in a few queries for all. Call it inside a transaction.
 
-    Rows that are there already, from a run that was cut short, are kept with their ids.
+    The words of a staged version are not written: they would weigh in what is searched now. Rows
+    that are there already, from a run that was cut short, are kept with their ids.
     """
     existing = _existing([cut.revision.pk for cut in cuts])
     hidden = hidden_in([cut.revision for cut in cuts])
@@ -55,13 +57,17 @@ def write_chunks(cuts: Sequence[Cut]) -> Written:
     scopes = {
         (cut.revision.pk, chunking): scope for cut in cuts for chunking, scope in cut.scopes.items()
     }
-    _add_words((scopes[chunk.revision_id, chunk.chunking], chunk) for chunk in fresh)
+    _add_words(
+        (scopes[chunk.revision_id, chunk.chunking], chunk)
+        for chunk in fresh
+        if STAGED not in chunk.revision.options
+    )
     aliases.carry(written, [cut.revision for cut in cuts], scopes)
     return written
 
 
 def rescope_chunks(chunks: Sequence[Chunk], scopes: dict[str, str]) -> None:
-    """Take the lexical rows of chunks into other parts of the lexical index, by chunking.
+    """Write the words of chunks into parts of the lexical index, by chunking, and only there.
 
     Call it inside a transaction; the chunks' revisions must be loaded.
     """

@@ -7,6 +7,7 @@ the new one is indexed, a reindex keeps it, and restoring the version before und
 """
 
 from pathlib import PurePosixPath
+from typing import Any
 
 import yaml
 from django.db import transaction
@@ -15,13 +16,15 @@ from retrieval.exceptions import InvalidRequest, KnowledgeBaseError
 from retrieval.hashing import bytes_hash
 from retrieval.ingest import EDITED_FROM, source_hash, store_original
 from retrieval.models import Chunk, Document, Revision
+from retrieval.models.revision import STAGED
 from retrieval.parsers import parse
 from retrieval.tasks import notify
 from retrieval.types import MetadataValue
 
 
-def edit_chunk(chunk_id: int, text: str) -> Revision:
-    """Replace a chunk's text in its document; returns the new version, which is queued.
+def edit_chunk(chunk_id: int, text: str, *, staged: bool = False) -> Revision:
+    """Replace a chunk's text in its document; returns the new version, which is queued, to be
+    searched as soon as it is indexed or, if it is staged, once somebody publishes it.
 
     Raises InvalidRequest, and changes nothing, if the text is empty or unchanged, or the
     chunk does not belong to the newest version any more.
@@ -42,32 +45,42 @@ def edit_chunk(chunk_id: int, text: str) -> Revision:
         )
         if chunk is None or document is None or document.live_revision_id != chunk.revision_id:
             raise InvalidRequest("This passage is gone: the document has changed meanwhile.")
+        if Revision.objects.staged().filter(pk=document.latest_revision_id or 0).exists():
+            raise InvalidRequest(
+                "Another change of this document waits for a decision among the questions to "
+                "review. Decide on that one first."
+            )
         if document.latest_revision_id != document.live_revision_id:
             raise InvalidRequest(
                 "A newer version of this document is not indexed yet. Edit that one once it is."
             )
         if text == chunk.text:
             raise InvalidRequest("Nothing was changed.")
-        revision = _edited(document, chunk, text)
+        revision = _edited(document, chunk, text, {STAGED: []} if staged else {})
         document.latest_revision = revision
         document.save(update_fields=["latest_revision", "updated_at"])
         notify()
     return revision
 
 
-def _edited(document: Document, chunk: Chunk, text: str) -> Revision:
+def _edited(document: Document, chunk: Chunk, text: str, options: dict[str, Any]) -> Revision:
     live = Revision.objects.get(pk=chunk.revision_id)
     whole = live.text[: chunk.start] + text + live.text[chunk.end :]
     filename = f"{PurePosixPath(live.filename).stem or 'document'}.md"
     data = as_markdown(live.title, live.metadata, whole, filename)
     revision = Revision(
         document=document,
-        number=live.number + 1,
+        number=document.next_number(),
         filename=filename,
         size=len(data),
         content_hash=bytes_hash(data),
         # Asked for by name, so it is not kept out of search for being like another.
-        options={**live.options, "keep_duplicate": True, EDITED_FROM: source_hash(live)},
+        options={
+            **live.options,
+            "keep_duplicate": True,
+            EDITED_FROM: source_hash(live),
+            **options,
+        },
     )
     revision.original.name = store_original(revision, data)
     revision.save(force_insert=True)

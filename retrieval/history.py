@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from retrieval.exceptions import InvalidRequest
 from retrieval.models import Document, Revision
+from retrieval.models.revision import unstaged
 from retrieval.tasks import notify
 
 #: Unchanged lines that are shown around a change.
@@ -74,13 +75,13 @@ def restore(document: Document, number: int) -> Revision:
         Revision.objects.filter(document=locked).unfinished().supersede(timezone.now())
         revision = Revision.objects.create(
             document=locked,
-            number=(latest.number if latest else 0) + 1,
+            number=locked.next_number(),
             filename=wanted.filename,
             original=wanted.original.name,
             size=wanted.size,
             content_hash=wanted.content_hash,
             # Asked for by name, so it is not kept out of search for being like another.
-            options={**wanted.options, "keep_duplicate": True},
+            options={**unstaged(wanted.options), "keep_duplicate": True},
         )
         locked.latest_revision = revision
         locked.save(update_fields=["latest_revision", "updated_at"])

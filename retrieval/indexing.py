@@ -10,7 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -31,6 +31,7 @@ from retrieval.factories import chunker_for, vector_store
 from retrieval.hashing import text_hash
 from retrieval.leases import free_of_others
 from retrieval.models import Attribute, Chunk, Document, EmbeddingModel, Index, Revision
+from retrieval.models.revision import STAGED
 from retrieval.parsers import is_archive
 from retrieval.reading import parser_limits, read, read_original
 from retrieval.sync import delete_vectors, send_chunks
@@ -280,7 +281,7 @@ def _send(batch: list[Work], indexes: dict[int, list[Index]], vectors: dict[int,
 
 @transaction.atomic
 def _go_live(owner: str, batch: list[Work], indexes: dict[int, list[Index]]) -> None:
-    """Each revision takes its predecessor's place in one step.
+    """Each revision takes its predecessor's place in one step; a staged one waits beside it.
 
     An index that was begun since the batch was cut lacks it: then the work is done again,
     which finds all vectors stored, so that no index ever misses a document.
@@ -293,6 +294,10 @@ def _go_live(owner: str, batch: list[Work], indexes: dict[int, list[Index]]) -> 
             Revision.objects.filter(pk=work.revision.pk).held_by(owner).release()
             held.discard(work.revision.pk)
     now = timezone.now()
+    for work in batch:
+        if work.revision.pk in held and STAGED in work.revision.options:
+            _stage(work.revision, indexes[work_collection(work)], now)
+            held.discard(work.revision.pk)
     fresh = {work.revision.document_id: work.revision for work in batch if work.revision.pk in held}
     documents = list(Document.objects.select_for_update().filter(pk__in=fresh).order_by("pk"))
     replaced = {
@@ -323,6 +328,20 @@ def _go_live(owner: str, batch: list[Work], indexes: dict[int, list[Index]]) -> 
         retired_at=None,
         failure_code="",
         failure_message="",
+        lease_owner="",
+        lease_until=None,
+    )
+
+
+def _stage(revision: Revision, indexes: list[Index], now: datetime) -> None:
+    """Keep a version that is indexed out of search, and say in which indexes it is."""
+    Revision.objects.filter(pk=revision.pk).update(
+        state=Revision.State.SKIPPED,
+        state_at=now,
+        finished_at=now,
+        failure_code=STAGED,
+        failure_message="It is indexed, and not searched until it is published.",
+        options={**revision.options, STAGED: sorted(index.pk for index in indexes)},
         lease_owner="",
         lease_until=None,
     )

@@ -22,7 +22,7 @@ from django.utils import timezone
 from retrieval.exceptions import FileTooLarge
 from retrieval.hashing import bytes_hash
 from retrieval.models import Collection, Document, Revision
-from retrieval.models.revision import original_path
+from retrieval.models.revision import STAGED, original_path
 from retrieval.tasks import notify
 
 #: Option of a version that was edited here: the SHA-256 of the bytes that it was made from.
@@ -125,7 +125,7 @@ def _accept_locked(
     was_alive = not is_new and document.deleted_at is None
     if not is_new:
         Revision.objects.filter(document=document).unfinished().supersede(timezone.now())
-    number = latest.number + 1 if latest else 1
+    number = document.next_number() if latest else 1
     revision = _new_revision(document, number, filename, data, digest, options)
     # A document that is searched already keeps its place, whatever its new version equals.
     twin = None
@@ -278,7 +278,7 @@ def leaves_as_is(known: dict[str, Any], wanted: dict[str, Any], is_duplicate: bo
     """
     if wanted.get("keep_duplicate") and is_duplicate:
         return False
-    decisions = {"keep_duplicate": True, EDITED_FROM: ""}
+    decisions = {"keep_duplicate": True, EDITED_FROM: "", STAGED: []}
     return {**known, **decisions} == {**wanted, **decisions}
 
 

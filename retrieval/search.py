@@ -6,6 +6,7 @@ import unicodedata
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -106,6 +107,23 @@ class Arms:
     dense_failure: KnowledgeBaseError | None = None
     lexical_failure: Exception | None = None
     is_exhausted: bool = False  #: whether both have said all that they know
+
+
+#: What Chroma said to questions of this thread while `remembering`.
+_remembered: ContextVar[dict[tuple[int, str, int], list[DenseCandidate]] | None] = ContextVar(
+    "remembered", default=None
+)
+
+
+@contextmanager
+def remembering() -> Iterator[None]:
+    """Ask Chroma and the model once for each question inside: asked again inside a transaction,
+    it keeps no lock while another process answers."""
+    token = _remembered.set({})
+    try:
+        yield
+    finally:
+        _remembered.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +351,11 @@ def _ask_lexical(plan: Plan, depth: int, arms: Arms, watch: Stopwatch) -> None:
 
 def _ask_dense(plan: Plan, depth: int, arms: Arms, watch: Stopwatch) -> None:
     index = plan.index
+    remembered = _remembered.get() if plan.within is None else None
+    key = (index.pk, plan.query, depth)
+    if remembered is not None and key in remembered:
+        arms.dense = remembered[key]
+        return
     try:
         with watch.stage("embed"):
             vector = embedder_for(index.embedding_model).embed_query(plan.query)
@@ -342,6 +365,8 @@ def _ask_dense(plan: Plan, depth: int, arms: Arms, watch: Stopwatch) -> None:
                 arms.dense = query_store().query(index.physical_name, vector, depth)
             else:
                 arms.dense = _nearest(vector, exact, index.space)[:depth]
+        if remembered is not None:
+            remembered[key] = arms.dense
     except KnowledgeBaseError as error:
         if not (isinstance(error, VectorCollectionMissing) and _is_empty(plan.collection)):
             logger.warning("dense search failed: %s", error.message)

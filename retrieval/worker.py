@@ -167,7 +167,9 @@ class WorkerProcess:
         indexed = self._index_batch()
         built = self._build_step()
         moved = self._move_step()
-        busy = indexed or built or moved or self._clean_up() or self._prove_step()
+        # However much there is to index: somebody waits for what was accepted.
+        proved = self._prove_step()
+        busy = indexed or built or moved or proved or self._clean_up()
         reported = self._reports.step()
         evaluated = self._evaluations.step()
         return reported or evaluated or busy or (fetching and self._wait_for_pages())

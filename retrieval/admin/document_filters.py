@@ -68,7 +68,7 @@ class StateFilter(admin.SimpleListFilter):
                 return queryset.filter(live_revision__isnull=False)
             case "moving":
                 return queryset.filter(moving_to__isnull=False)
-            case "duplicate" | "draft" | "unpacked" as code:
+            case "duplicate" | "draft" | "unpacked" | "staged" as code:
                 return queryset.filter(
                     latest_revision__state=Revision.State.SKIPPED,
                     latest_revision__failure_code=code,

@@ -6,12 +6,17 @@ from django.utils.translation import gettext, gettext_lazy
 from django.utils.translation import gettext as _
 
 from retrieval.models import Revision
+from retrieval.models.revision import STAGED
 
 #: Why a version was skipped: failure code → (word for a badge, sentence).
 SKIPPED = {
     "duplicate": (gettext_lazy("duplicate"), gettext_lazy("Another document says the same.")),
     "draft": (gettext_lazy("draft"), gettext_lazy("Its front matter says draft.")),
     "unpacked": (gettext_lazy("unpacked"), gettext_lazy("Its files are documents of their own.")),
+    STAGED: (
+        gettext_lazy("on trial"),
+        gettext_lazy("This version is not searched before it is proven, or confirmed."),
+    ),
 }
 
 
@@ -28,6 +33,8 @@ def reason(state: str, code: str, message: str) -> str:
         return str(SKIPPED[code][1])
     if state == Revision.State.CANCELLED and code == "cancelled":
         return _("Cancelled. Retry it to have it indexed.")
+    if state == Revision.State.CANCELLED and code == "discarded":
+        return _("Discarded before it was searched.")
     return message
 
 

@@ -1,8 +1,9 @@
 """A correction becomes part of the knowledge base: four ways, one function each.
 
-`propose` says what would be done, for a reviewer to edit; `accept` does it. What it changes, how
-the questions were answered until then, and what takes it back are committed together: a kill
-leaves all of it or nothing. The worker then shows what became better and worse (`proof`).
+`propose` says what would be done, for a reviewer to edit; `accept` prepares it. What it changes,
+how the questions are answered until then, and what takes it back are committed together: a kill
+leaves all of it or nothing. Nobody is answered with it (`staging`) before the worker has shown that
+it makes no other golden question worse, or a reviewer has confirmed it (`proof`).
 """
 
 from collections.abc import Callable, Sequence
@@ -14,17 +15,18 @@ from django.utils import timezone
 
 from retrieval import aliases, editing, hidden, history, ingest
 from retrieval.exceptions import InvalidRequest, KnowledgeBaseError, ReviewConflict
-from retrieval.feedback import measuring, queue
+from retrieval.feedback import measuring, queue, staging
+from retrieval.feedback.staging import live_chunk
 from retrieval.models import (
     Acceptance,
     Alias,
     Chunk,
-    Collection,
     Document,
     Judgment,
     ReviewItem,
     Revision,
 )
+from retrieval.models.revision import STAGED
 from retrieval.search import MAX_QUERY_LENGTH, search
 from retrieval.types import MetadataValue, SearchRequest
 
@@ -56,7 +58,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one of the four ways has done."""
+    """What one of the four ways has prepared."""
 
     undo: dict[str, Any]
     document: Document | None = None
@@ -114,7 +116,7 @@ def _others(details: queue.Details, wrong: set[int]) -> list[int]:
 
 
 def accept(item_id: int, proposal: Proposal, user: "User") -> Acceptance:
-    """Do what a reviewer has decided, and close the group.
+    """Prepare what a reviewer has decided, and close the group.
 
     Raises:
         ReviewConflict: somebody has closed it meanwhile, or the passage has changed.
@@ -138,9 +140,11 @@ def accept(item_id: int, proposal: Proposal, user: "User") -> Acceptance:
     )
     with transaction.atomic():
         item = queue.lock_open(item_id)
+        if item.acceptances.filter(state__in=Acceptance.UNSETTLED).exists():
+            raise ReviewConflict("What was accepted before is being taken back; wait for it.")
         change = _WAYS[Kind(proposal.kind)](item, proposal, questions)
         queue.close(item, user, ReviewItem.State.ACCEPTED)
-        # Not before it is proven: what is asked meanwhile is answered as before.
+        # Not before it is searched: what is asked meanwhile is answered as before.
         item.closed_at = None
         item.save(update_fields=["closed_at"])
         data = {**asdict(proposal), "questions": questions, "quote": change.quote}
@@ -175,14 +179,14 @@ def _write_answer(item: ReviewItem, proposal: Proposal, questions: list[str]) ->
         origin=Document.Origin.FEEDBACK,
         source=SOURCE,
         # Asked for by name, so it is not kept out of search for being like another.
-        options={"keep_duplicate": True},
+        options={"keep_duplicate": True, STAGED: []},
     )
     if accepted.outcome == ingest.Outcome.UNCHANGED:
         raise InvalidRequest("This answer is there already, word for word.")
     quote = _quote(answer)
     # Short questions are nearer to each other than to an answer: each leads to it by itself, as
     # soon as it is indexed.
-    made = aliases.create(accepted.document, questions, quote)
+    made = aliases.create(accepted.document, questions, quote, staged=True)
     undo = {
         "version": was.number if was is not None else None,
         "aliases": [alias.pk for alias in made],
@@ -200,17 +204,18 @@ def as_markdown(questions: Sequence[str], answer: str) -> bytes:
 
 
 def _edit(item: ReviewItem, proposal: Proposal, questions: list[str]) -> Change:
-    chunk = _live_chunk(item.collection, proposal.chunk_id)
+    chunk = live_chunk(item.collection, proposal.chunk_id)
     if len(proposal.text) > MAX_ANSWER:
         raise InvalidRequest(f"A passage may have {MAX_ANSWER:,} characters here.")
-    revision = editing.edit_chunk(chunk.pk, proposal.text)
-    undo = {"version": revision.number - 1}
+    was = chunk.document.live_revision
+    revision = editing.edit_chunk(chunk.pk, proposal.text, staged=True)
+    undo = {"version": was.number if was is not None else None}
     return Change(undo, revision.document, revision, quote=_quote(proposal.text))
 
 
 def _lead_elsewhere(item: ReviewItem, proposal: Proposal, questions: list[str]) -> Change:
-    chunk = _live_chunk(item.collection, proposal.chunk_id)
-    made = aliases.create(chunk.document, questions, chunk.text)
+    chunk = live_chunk(item.collection, proposal.chunk_id)
+    made = aliases.create(chunk.document, questions, chunk.text, staged=True)
     if not made:
         raise InvalidRequest("These questions lead to that passage already.")
     undo = {"aliases": [alias.pk for alias in made]}
@@ -218,8 +223,7 @@ def _lead_elsewhere(item: ReviewItem, proposal: Proposal, questions: list[str]) 
 
 
 def _hide(item: ReviewItem, proposal: Proposal, questions: list[str]) -> Change:
-    chunk = _live_chunk(item.collection, proposal.chunk_id)
-    hidden.switch_chunks([chunk.pk], enabled=False)
+    chunk = live_chunk(item.collection, proposal.chunk_id)
     return Change({"chunk": chunk.pk, "text": chunk.text}, chunk.document)
 
 
@@ -229,20 +233,6 @@ _WAYS: dict[Acceptance.Kind, Callable[[ReviewItem, Proposal, list[str]], Change]
     Kind.ALIAS: _lead_elsewhere,
     Kind.HIDE: _hide,
 }
-
-
-def _live_chunk(collection: Collection, chunk_id: int | None) -> Chunk:
-    chunk = (
-        Chunk.objects.live()
-        .filter(document__collection=collection, pk=chunk_id or 0)
-        .select_related("document__live_revision")
-        .first()
-    )
-    if chunk is None:
-        raise ReviewConflict(
-            "This passage is gone: its document was changed, hidden or deleted. Choose another."
-        )
-    return chunk
 
 
 def _quote(text: str) -> str:
@@ -257,17 +247,29 @@ def _quote(text: str) -> str:
 
 
 def confirm(acceptance_id: int, user: "User") -> Acceptance:
-    """Keep what makes other answers worse. Raises ReviewConflict if it does not wait for that."""
+    """Make live what makes other answers worse.
+
+    Raises ReviewConflict if it does not wait for that, or what it changes was changed meanwhile.
+    """
     with transaction.atomic():
-        acceptance = _locked(acceptance_id)
+        acceptance = locked(acceptance_id)
         if acceptance.state != State.WAITING:
             raise ReviewConflict("This does not wait for a confirmation, or not any more.")
-        finish(acceptance)
+        go_live(acceptance)
     return acceptance
 
 
+def go_live(acceptance: Acceptance) -> None:
+    """Let an acceptance be searched that is locked. Raises ReviewConflict as `confirm` does."""
+    if staging.publish(acceptance):
+        finish(acceptance)
+    else:
+        acceptance.state = State.GOING_LIVE
+        acceptance.save(update_fields=["state"])
+
+
 def finish(acceptance: Acceptance) -> None:
-    """Make an acceptance final that is locked; the golden set grows by it."""
+    """Make an acceptance final that is locked and searched; the golden set grows by it."""
     now = timezone.now()
     acceptance.state = State.FINAL
     acceptance.final_at = now
@@ -297,26 +299,35 @@ def finish(acceptance: Acceptance) -> None:
 
 
 def roll_back(acceptance_id: int, user: "User") -> Acceptance:
-    """Take back what was accepted; the group is open again. What was before is searched again as
-    soon as the worker has indexed it, and asked again to show that it is.
+    """Discard what waits, or take back what is live; the group is open again. What was before is
+    searched again as soon as the worker has indexed it, and asked again to show that it is.
 
     Raises ReviewConflict if it was taken back already, or something was built on it since.
     """
     with transaction.atomic():
-        acceptance = _locked(acceptance_id)
-        if acceptance.state not in (State.PROVING, State.WAITING, State.FINAL):
+        acceptance = locked(acceptance_id)
+        if acceptance.state not in Acceptance.CAN_BE_TAKEN_BACK:
             raise ReviewConflict("This was taken back already, or it failed.")
         item = ReviewItem.objects.select_for_update(of=("self",)).get(pk=acceptance.item_id)
-        others = item.acceptances.filter(state__in=[State.PROVING, State.WAITING, State.UNDOING])
+        others = item.acceptances.filter(state__in=Acceptance.UNSETTLED)
         if others.exclude(pk=acceptance.pk).exists():
             raise ReviewConflict("Something else was accepted for this question; wait for it.")
-        acceptance.revision = _take_back(acceptance)
+        if is_live(acceptance):
+            acceptance.revision = _take_back(acceptance)
+        else:
+            staging.discard(acceptance)
         acceptance.state = State.UNDOING
         acceptance.undone_by = user
         acceptance.save(update_fields=["revision", "state", "undone_by"])
         acceptance.judgments.all().delete()
         put_back(item)
     return acceptance
+
+
+def is_live(acceptance: Acceptance) -> bool:
+    """Whether people are answered with it, or the worker may just have made that so."""
+    revision = acceptance.revision
+    return acceptance.final_at is not None or bool(revision and revision.indexed_at)
 
 
 def put_back(item: ReviewItem) -> None:
@@ -362,9 +373,9 @@ def _show_again(document: Document, undo: dict[str, Any]) -> None:
     hidden.switch_chunks([chunk.pk for chunk in chosen], enabled=True)
 
 
-def _locked(acceptance_id: int) -> Acceptance:
+def locked(acceptance_id: int) -> Acceptance:
     return (
         Acceptance.objects.select_for_update(of=("self",))
-        .select_related("document", "revision")
+        .select_related("document", "revision", "item__collection")
         .get(pk=acceptance_id)
     )

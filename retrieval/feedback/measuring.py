@@ -1,16 +1,19 @@
 """What questions are answered with at a moment: those of a group, and golden ones near to them."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from retrieval.exceptions import InvalidRequest
 from retrieval.likeness import question_key, shared, terms
 from retrieval.models import Collection, Judgment
-from retrieval.search import search
-from retrieval.types import SearchRequest
+from retrieval.search import remembering, search
+from retrieval.types import SearchRequest, SearchResponse
 
+#: Makes a change, and takes it back when it is left.
+Trial = Callable[[], AbstractContextManager[None]]
 CHANNEL = "review"
 #: Hits that are looked at of each answer.
 DEPTH = 10
@@ -77,13 +80,15 @@ def measure(
     questions: Sequence[str],
     golden: Iterable[tuple[str, list[str]]],
     patience: float | None = None,
+    trial: Trial | None = None,
 ) -> Measured:
-    """Ask questions as anybody would, unlogged. Raises SearchUnavailable."""
+    """Ask questions as anybody would, unlogged; or as if a change had been made that `trial` makes
+    while it is entered, and takes back. Raises SearchUnavailable."""
     deadline = None if patience is None else time.monotonic() + patience
     degraded = ""
     answered = []
     for question in questions:
-        response = _ask(collection, question)
+        response = _ask(collection, question, trial)
         degraded = degraded or response.degraded
         hits = [
             Hit(
@@ -101,7 +106,7 @@ def measure(
     for question, relevant in golden:
         if deadline is not None and time.monotonic() > deadline:
             break
-        response = _ask(collection, question)
+        response = _ask(collection, question, trial)
         degraded = degraded or response.degraded
         found = list(dict.fromkeys(hit.external_id for hit in response.hits))
         ranks = [rank for rank, name in enumerate(found, start=1) if name in relevant]
@@ -109,16 +114,23 @@ def measure(
     return Measured(answered, ranked, degraded)
 
 
-def _ask(collection: Collection, question: str) -> Any:
-    return search(
-        SearchRequest(
-            query=question,
-            collection=collection.slug,
-            top_k=DEPTH,
-            channel=CHANNEL,
-            is_logged=False,
-        )
+def _ask(collection: Collection, question: str, trial: Trial | None) -> SearchResponse:
+    request = SearchRequest(
+        query=question,
+        collection=collection.slug,
+        top_k=DEPTH,
+        channel=CHANNEL,
+        is_logged=False,
     )
+    if trial is None:
+        return search(request)
+    with remembering():
+        response = search(request)
+        if response.degraded:
+            return response
+        # A transaction for each question: nobody waits for all of them.
+        with trial():
+            return search(request)
 
 
 def golden_near(collection: Collection, questions: Sequence[str]) -> list[tuple[str, list[str]]]:

@@ -1,8 +1,8 @@
-"""What an acceptance has changed: asked again once it is searched, kept, and judged.
+"""What an acceptance changes: asked as if it were searched already, kept, and judged.
 
-The worker does it, under a lease on the acceptance's row. Asking changes nothing, and each step
-is written only where the row is still in the state that it was read in, so a kill costs no more
-than asking again.
+What makes no other golden question worse goes live by itself. The worker does it, under a lease on
+the acceptance's row. Asking changes nothing, and each step is written only where the row is still
+in the state that it was read in, so a kill costs no more than asking again.
 """
 
 import logging
@@ -15,18 +15,16 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from retrieval import sync
-from retrieval.exceptions import SearchUnavailable
-from retrieval.factories import vector_store
+from retrieval.exceptions import ReviewConflict, SearchUnavailable
 from retrieval.feedback import acceptance as acceptances
-from retrieval.feedback.measuring import Golden, Measured, measure
+from retrieval.feedback import staging
+from retrieval.feedback.measuring import Golden, Measured, Trial, measure
 from retrieval.leases import free_of_others
 from retrieval.models import Acceptance, Alias, ReviewItem, Revision
 
 logger = logging.getLogger(__name__)
 
-State = Acceptance.State
-UNSETTLED = (State.PROVING, State.UNDOING)
+Kind, State = Acceptance.Kind, Acceptance.State
 #: Acceptances that are looked at in one step: others may wait for their documents.
 LOOKED_AT = 20
 
@@ -88,9 +86,9 @@ def _place(acceptance: Acceptance, hits: list[Any]) -> tuple[int | None, float |
 def _is_meant(acceptance: Acceptance, hit: Any) -> bool:
     if hit.document_id != acceptance.document_id:
         return False
-    if acceptance.kind == Acceptance.Kind.HIDE:
+    if acceptance.kind == Kind.HIDE:
         return bool(acceptance.undo["text"] in hit.text)
-    if acceptance.kind == Acceptance.Kind.ALIAS:
+    if acceptance.kind == Kind.ALIAS:
         return bool(acceptance.data["quote"] in hit.text)
     return True
 
@@ -99,13 +97,15 @@ def _is_meant(acceptance: Acceptance, hit: Any) -> bool:
 
 
 def step(owner: str) -> bool:
-    """Prove the next acceptance, or the next rollback, that is searched by now; whether there
-    was one. Raises what stops a search or a write to Chroma."""
+    """Prove the next acceptance that is prepared, finish the next that is live, or show the next
+    rollback; whether there was one. Raises what stops a search or a write to Chroma."""
     for acceptance in _claim(owner):
         try:
-            if _is_ready(acceptance):
-                _prove(acceptance)
+            if _WORK[State(acceptance.state)](acceptance):
                 return True
+        except ReviewConflict as error:
+            _fail(acceptance, error.message)
+            return True
         finally:
             Acceptance.objects.filter(pk=acceptance.pk, lease_owner=owner).update(
                 lease_owner="", lease_until=None
@@ -114,12 +114,14 @@ def step(owner: str) -> bool:
 
 
 def _claim(owner: str) -> list[Acceptance]:
+    if not Acceptance.objects.filter(state__in=Acceptance.IN_WORK).exists():
+        return []  # nearly always: without a lock
     now = timezone.now()
     free = Q(lease_until=None) | Q(lease_until__lt=now) | Q(lease_owner=owner)
     with transaction.atomic():
         rows = list(
             free_of_others(
-                Acceptance.objects.filter(free, state__in=UNSETTLED)
+                Acceptance.objects.filter(free, state__in=Acceptance.IN_WORK)
                 .select_related("item__collection", "document", "revision")
                 .order_by("pk")
             )[:LOOKED_AT]
@@ -131,74 +133,94 @@ def _claim(owner: str) -> list[Acceptance]:
     return rows
 
 
-def _is_ready(acceptance: Acceptance) -> bool:
-    """Whether searches see what was accepted, or no longer see what was taken back."""
-    document = acceptance.document
-    named = Alias.objects.filter(pk__in=acceptance.undo.get("aliases", ()))
-    if acceptance.state == State.UNDOING and named.awaiting_cleanup().exists():
-        return False  # their words still weigh
-    if acceptance.kind == Acceptance.Kind.ALIAS:
-        if acceptance.state == State.UNDOING:
-            return True
-        # Again after a kill: what is there is written over.
-        sync.send_aliases(vector_store(), list(named.active().values_list("pk", flat=True)))
-        return True
-    if acceptance.kind == Acceptance.Kind.HIDE or document is None:
-        return True
-    if Revision.objects.filter(document=document).awaiting_cleanup().exists():
-        return False  # the words of what is gone still weigh
-    if document.deleted_at is not None:
-        return True
-    latest = document.latest_revision
-    if latest is not None and latest.is_unfinished:
+def _prove(acceptance: Acceptance) -> bool:
+    """Try it out, and let it go live where that makes no other golden question worse."""
+    if not staging.is_ready(acceptance):
         return False
-    if latest is not None and latest.pk != document.live_revision_id:
-        _fail(acceptance, latest.failure_message or "Its document was not indexed.")
-        return False
+    now = _asked_again(acceptance, lambda: staging.tried_out(acceptance))
+    before = Measured.from_json(acceptance.before)
+    with transaction.atomic():
+        locked = acceptances.locked(acceptance.pk)
+        if locked.state != acceptance.state:
+            return True  # discarded meanwhile, or done by another worker
+        locked.after = now.as_json()
+        locked.worse, locked.better = _moved(before, now)
+        locked.proved_at = timezone.now()
+        locked.state = State.WAITING if locked.worse else State.PROVING
+        locked.save(update_fields=["after", "worse", "better", "proved_at", "state"])
+        if not locked.worse:
+            acceptances.go_live(locked)
     return True
 
 
-def _fail(acceptance: Acceptance, reason: str) -> None:
-    """What was accepted cannot be searched: the group is open again, and says why."""
-    logger.warning("acceptance %s failed: %s", acceptance.pk, reason)
+def _finish(acceptance: Acceptance) -> bool:
+    """Make final what the worker has indexed by now."""
+    document, revision = acceptance.document, acceptance.revision
+    if document is None or document.deleted_at is not None:
+        raise ReviewConflict("Its document was deleted.")
+    if revision is not None and revision.is_unfinished:
+        return False
+    if revision is not None and revision.indexed_at is None:
+        raise ReviewConflict(revision.failure_message or "Its document was not indexed.")
     with transaction.atomic():
-        mine = Acceptance.objects.filter(pk=acceptance.pk, state=acceptance.state)
-        if mine.update(state=State.FAILED, failure_message=reason):
-            item = ReviewItem.objects.select_for_update(of=("self",)).get(pk=acceptance.item_id)
-            acceptances.put_back(item)
+        locked = acceptances.locked(acceptance.pk)
+        if locked.state == acceptance.state:
+            acceptances.finish(locked)
+    return True
 
 
-def _prove(acceptance: Acceptance) -> None:
+def _show_rollback(acceptance: Acceptance) -> bool:
+    """Ask again as soon as nothing is left of what was taken back."""
+    document = acceptance.document
+    named = Alias.objects.filter(pk__in=acceptance.undo.get("aliases", ()))
+    if named.awaiting_cleanup().exists():
+        return False  # their words still weigh
+    if document is not None and acceptance.kind in (Kind.ANSWER, Kind.EDIT):
+        if Revision.objects.filter(document=document).awaiting_cleanup().exists():
+            return False  # the words of what is gone still weigh
+        latest = document.latest_revision
+        if latest is not None and document.deleted_at is None:
+            if latest.is_unfinished:
+                return False
+            if latest.pk != document.live_revision_id:
+                raise ReviewConflict(latest.failure_message or "Its document was not indexed.")
+    now = _asked_again(acceptance)
+    Acceptance.objects.filter(pk=acceptance.pk, state=acceptance.state).update(
+        restored=now.as_json(), state=State.UNDONE, undone_at=timezone.now()
+    )
+    return True
+
+
+_WORK = {State.PROVING: _prove, State.GOING_LIVE: _finish, State.UNDOING: _show_rollback}
+
+
+def _asked_again(acceptance: Acceptance, trial: Trial | None = None) -> Measured:
+    """The same questions as before it. Raises SearchUnavailable where comparing says nothing."""
     before = Measured.from_json(acceptance.before)
     now = measure(
         acceptance.item.collection,
         [answered.question for answered in before.questions],
         [(golden.question, golden.relevant) for golden in before.golden],
+        trial=trial,
     )
     if now.degraded and not before.degraded:
         raise SearchUnavailable(f"A part of the search is away ({now.degraded}).")
-    worse, better = _moved(before, now)
+    return now
+
+
+def _fail(acceptance: Acceptance, reason: str) -> None:
+    """It can never be searched, or not be taken back: the group is open again, and says why."""
+    logger.warning("acceptance %s failed: %s", acceptance.pk, reason)
     with transaction.atomic():
-        locked = (
-            Acceptance.objects.select_for_update(of=("self",))
-            .select_related("document")
-            .get(pk=acceptance.pk)
-        )
+        locked = acceptances.locked(acceptance.pk)
         if locked.state != acceptance.state:
-            return  # taken back meanwhile, or done by another worker
-        if locked.state == State.UNDOING:
-            locked.restored = now.as_json()
-            locked.state = State.UNDONE
-            locked.undone_at = timezone.now()
-            locked.save(update_fields=["restored", "state", "undone_at"])
             return
-        locked.after = now.as_json()
-        locked.worse, locked.better = worse, better
-        locked.proved_at = timezone.now()
-        locked.state = State.WAITING if worse else State.PROVING
-        locked.save(update_fields=["after", "worse", "better", "proved_at", "state"])
-        if not worse:
-            acceptances.finish(locked)
+        if locked.state != State.UNDOING and not acceptances.is_live(locked):
+            staging.discard(locked)
+        locked.state, locked.failure_message = State.FAILED, reason
+        locked.save(update_fields=["state", "failure_message"])
+        item = ReviewItem.objects.select_for_update(of=("self",)).get(pk=locked.item_id)
+        acceptances.put_back(item)
 
 
 def _moved(before: Measured, now: Measured) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -1,4 +1,4 @@
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 class Acceptance(models.Model):
     """What a reviewer changed because of a question, its proof, and the way back.
 
-    `retrieval.feedback.acceptance` writes it, the worker proves it (`retrieval.feedback.proof`).
+    proving: prepared beside what is searched (`retrieval.feedback.staging`), for the worker to try
+    out (`retrieval.feedback.proof`). Where no other golden question gets worse by it, it is going
+    live, and then final; else it is waiting for a reviewer, and searched by nobody.
     """
 
     class Kind(models.TextChoices):
@@ -23,11 +25,22 @@ class Acceptance(models.Model):
 
     class State(models.TextChoices):
         PROVING = "proving", _("being proven")
+        GOING_LIVE = "going_live", _("going live")
         WAITING = "waiting", _("waits for confirmation")
         FINAL = "final", _("final")
         FAILED = "failed", _("failed")
         UNDOING = "undoing", _("being rolled back")
         UNDONE = "undone", _("rolled back")
+
+    #: One of a question at a time, and those that the worker has something to do with.
+    UNSETTLED: ClassVar = [State.PROVING, State.GOING_LIVE, State.WAITING, State.UNDOING]
+    IN_WORK: ClassVar = [State.PROVING, State.GOING_LIVE, State.UNDOING]
+    CAN_BE_TAKEN_BACK: ClassVar = [
+        State.PROVING,
+        State.GOING_LIVE,
+        State.WAITING,
+        State.FINAL,
+    ]
 
     if TYPE_CHECKING:
         judgments: RelatedManager[Judgment]
@@ -77,6 +90,7 @@ class Acceptance(models.Model):
     failure_message = models.TextField(_("failure"), blank=True)
     created_at = models.DateTimeField(_("accepted at"), auto_now_add=True)
     proved_at = models.DateTimeField(_("proven at"), null=True, blank=True)
+    #: when it became what people are answered with; until then it is searched by nobody
     final_at = models.DateTimeField(_("final since"), null=True, blank=True)
     undone_at = models.DateTimeField(_("rolled back at"), null=True, blank=True)
     undone_by = models.ForeignKey(
@@ -96,7 +110,7 @@ class Acceptance(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["item"],
-                condition=models.Q(state__in=["proving", "waiting", "undoing"]),
+                condition=models.Q(state__in=["proving", "going_live", "waiting", "undoing"]),
                 name="one_unsettled_acceptance",
             )
         ]

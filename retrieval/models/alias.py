@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
 class AliasQuerySet(models.QuerySet["Alias"]):
     def active(self) -> "AliasQuerySet":
+        """Those that Chroma and the lexical index hold; searches do not follow staged ones."""
         return self.filter(retired_at=None)
+
+    def publish(self) -> int:
+        """Searches follow them from this commit on."""
+        return self.active().update(is_staged=False)
 
     def retire(self) -> int:
         """Searches do not follow them from this commit on; the worker cleans up behind."""
@@ -39,6 +44,8 @@ class Alias(models.Model):
     #: leads to its embedding, which is a question's and no document's
     question_hash = models.CharField(max_length=32, editable=False)
     text = models.TextField(_("passage"), help_text=_("As it was when it was marked."))
+    #: Prepared to be tried out: searches do not follow it yet.
+    is_staged = models.BooleanField(default=False, editable=False)
     is_stale = models.BooleanField(_("stale"), default=False, editable=False)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     retired_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -51,6 +51,7 @@ class DocumentQuerySet(models.QuerySet["Document"]):
         documents = Document.objects.filter(pk__in=doomed)
         documents.update(deleted_at=now, updated_at=now)
         Revision.objects.filter(document__in=doomed).unfinished().supersede(now)
+        Revision.objects.filter(document__in=doomed).staged().withdraw(now)
         Revision.objects.filter(pk__in=documents.values("live_revision")).retire(now)
         kept_out = (
             Revision.objects.filter(duplicate_of__in=doomed, state=Revision.State.SKIPPED)
@@ -161,6 +162,7 @@ class Document(models.Model):
         self.save(update_fields=["deleted_at", "updated_at"])
         own = Revision.objects.filter(document=self)
         own.unfinished().supersede(now)
+        own.staged().withdraw(now)
         if self.live_revision_id:
             own.filter(pk=self.live_revision_id).retire(now)
         self.release_duplicates()
@@ -169,6 +171,11 @@ class Document(models.Model):
             collection=self.collection_id, source=self.member_source, deleted_at=None
         ):
             member.tombstone()
+
+    def next_number(self) -> int:
+        """What its next version is called: the newest one may have been withdrawn."""
+        last = Revision.objects.filter(document=self).aggregate(last=models.Max("number"))["last"]
+        return (last or 0) + 1
 
     @property
     def member_source(self) -> str:

@@ -1,5 +1,5 @@
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db import models
 from django.db.models import F, Q
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from retrieval.models.document import Document
 
 
+#: Option of a version that is to be indexed and not to be searched yet: the keys of the indexes
+#: that hold it. Also the code that says so on its row once it is indexed.
+STAGED = "staged"
 #: Spelled out for the partial index: the class below does not exist yet.
 UNFINISHED_STATES = ["queued", "fetching", "parsing", "chunking", "embedding", "syncing"]
 
@@ -20,6 +23,10 @@ def original_path(revision: "Revision", filename: str) -> str:
     """Originals are kept under their hash: the same bytes twice are one file."""
     digest = revision.content_hash
     return f"originals/{digest[:2]}/{digest}"
+
+
+def unstaged(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name != STAGED}
 
 
 class RevisionQuerySet(models.QuerySet["Revision"]):
@@ -92,6 +99,24 @@ class RevisionQuerySet(models.QuerySet["Revision"]):
     def retry(self) -> int:
         """Queue failed revisions again, because somebody asked for it."""
         return self.failed().requeue()
+
+    def staged(self) -> "RevisionQuerySet":
+        """Indexed and kept out of search until somebody publishes or withdraws them."""
+        return self.filter(state=Revision.State.SKIPPED, failure_code=STAGED)
+
+    def withdraw(self, now: datetime) -> int:
+        """Give up versions that were never searched; the worker cleans up behind."""
+        return self.filter(indexed_at=None).update(
+            state=Revision.State.CANCELLED,
+            state_at=now,
+            finished_at=now,
+            retired_at=now,
+            cleaned_at=None,
+            failure_code="discarded",
+            failure_message="It was discarded before it was searched.",
+            lease_owner="",
+            lease_until=None,
+        )
 
     def cancel(self) -> int:
         """Stop what is not finished; the live revision, if any, goes on serving."""

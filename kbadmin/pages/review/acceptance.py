@@ -106,7 +106,7 @@ def facts(item: ReviewItem, chosen: str) -> dict[str, Any]:
         .select_related("reviewer", "undone_by", "document")
         .order_by("-pk")[:SHOWN]
     )
-    is_moving = any(row.state in proof.UNSETTLED for row in rows)
+    is_moving = any(row.state in Acceptance.IN_WORK for row in rows)
     return {
         "accepted": [shown(row) for row in rows],
         "is_moving": is_moving,

@@ -20,8 +20,7 @@ from retrieval.exceptions import (
     VectorStoreUnavailable,
 )
 from retrieval.factories import vector_store
-from retrieval.feedback import Vote, proof, record
-from retrieval.feedback import acceptance as acceptances
+from retrieval.feedback import Vote, proof, record, staging
 from retrieval.feedback.acceptance import Proposal, accept, confirm, propose, roll_back
 from retrieval.models import (
     Acceptance,
@@ -349,8 +348,8 @@ class TestHideAndEdit:
         proposal = propose(item.pk, "hide")
         assert proposal.chunk_id == chunk_id
         accepted = accept(item.pk, proposal, admin_user)
-        assert chunk_id not in {hit.chunk_id for hit in ask(question, top_k=10).hits}
         settle()
+        assert chunk_id not in {hit.chunk_id for hit in ask(question, top_k=10).hits}
         accepted.refresh_from_db()
         (line,) = proof.lines(accepted)
         assert (line.rank_before, line.rank_after) == (1, None)
@@ -407,10 +406,15 @@ class TestWorse:
         assert row["question"] == "Where does the printer stand?"
         assert (row["before"], row["after"]) == (1, 2)
         assert harmful.final_at is None
+        assert ask("Where does the printer stand?").hits[0].external_id == "printer.md"
         assert Judgment.objects.count() == 1  # not yet a golden answer
 
     def test_it_can_be_confirmed_once(self, harmful, admin_user):
-        assert confirm(harmful.pk, admin_user).state == State.FINAL
+        confirm(harmful.pk, admin_user)
+        settle()
+        harmful.refresh_from_db()
+        assert harmful.state == State.FINAL
+        assert ask("Where does the printer stand?").hits[0].document_id == harmful.document_id
         assert Judgment.objects.count() == 3
         with pytest.raises(ReviewConflict):
             confirm(harmful.pk, admin_user)
@@ -478,7 +482,7 @@ class TestWhatGoesWrong:
             raise VectorStoreUnavailable("away")
 
         with monkeypatch.context() as patch:
-            patch.setattr(proof, "vector_store", away)
+            patch.setattr(staging, "vector_store", away)
             with pytest.raises(VectorStoreUnavailable):
                 proof.step("test")
         accepted.refresh_from_db()
@@ -486,26 +490,6 @@ class TestWhatGoesWrong:
         settle()
         accepted.refresh_from_db()
         assert accepted.state == State.FINAL
-
-    def test_a_kill_while_it_is_proven_is_made_good(self, group, office, admin_user, monkeypatch):
-        item = group("How do I get into the wifi network?")
-        accepted = accept(item.pk, Proposal("answer", answer="Like this."), admin_user)
-
-        class Killed(BaseException):
-            pass
-
-        def die(_acceptance):
-            raise Killed
-
-        index_everything()
-        with monkeypatch.context() as patch:
-            patch.setattr(acceptances, "finish", die)
-            with pytest.raises(Killed):
-                proof.step("test")
-        settle()
-        accepted.refresh_from_db()
-        assert accepted.state == State.FINAL
-        assert Judgment.objects.count() == 1
 
     @pytest.mark.django_db(transaction=True)
     @pytest.mark.usefixtures("clean_words")
