@@ -3,13 +3,21 @@
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import Page, expect
 
 from retrieval import aliases
 from retrieval.feedback import proof
-from retrieval.models import Acceptance, Chunk, Collection, Document, Feedback, ReviewItem, Worker
+from retrieval.models import (
+    Acceptance,
+    Chunk,
+    Collection,
+    Document,
+    Feedback,
+    Judgment,
+    ReviewItem,
+    Worker,
+)
 from retrieval.search import search
 from retrieval.types import SearchRequest
 from tests.conftest import index_everything
@@ -63,6 +71,7 @@ def test_an_answer_is_written_proven_and_taken_back(page: Client, item: ReviewIt
     sent = {"questions": QUESTION, "answer": ANSWER}
     html = page.post(url(item, "accept/answer/"), sent, follow=True).content.decode()
     assert "being proven" in html
+    assert "Until then nobody is answered with it." in html
     assert "HX-Refresh" not in page.get(url(item, "proof/"))
     settle()
     assert page.get(url(item, "proof/"))["HX-Refresh"] == "true"
@@ -92,6 +101,7 @@ def test_the_other_ways_change_the_passage_that_was_chosen(page: Client, item: R
     assert chunk.text in edit.context["proposal"].text
     sent = {"questions": QUESTION, "chunk": chunk.pk}
     page.post(url(item, "accept/hide/"), sent)
+    settle()
     chunk.refresh_from_db()
     assert not chunk.enabled
     row = Acceptance.objects.get()
@@ -127,30 +137,59 @@ def test_what_cannot_be_accepted_is_told_and_kept(
     assert not Acceptance.objects.exists()
 
 
-def test_what_makes_others_worse_waits_for_a_confirmation(
-    page: Client, boss: User, item: ReviewItem
+@pytest.fixture
+def harmful(page: Client, handbook: Collection, item: ReviewItem) -> Acceptance:
+    """An answer that pushes the document of a golden question down."""
+    question = "Where do I put the blue bins?"
+    said = search(SearchRequest(question, "docs", is_logged=False))
+    best = Document.objects.get(pk=said.hits[0].document_id)
+    Judgment.objects.create(collection=handbook, question=question, document=best)
+    sent = {"questions": f"{question[:-1]} now?", "answer": f"{question} Here: {question}"}
+    page.post(url(item, "accept/answer/"), sent)
+    settle()
+    return Acceptance.objects.get()
+
+
+def test_what_makes_others_worse_is_live_only_once_it_is_confirmed(
+    page: Client, item: ReviewItem, harmful: Acceptance
 ) -> None:
-    row = Acceptance.objects.create(
-        item=item,
-        kind="answer",
-        state="waiting",
-        reviewer=boss,
-        data={"questions": [QUESTION], "answer": ANSWER, "quote": ""},
-        undo={"version": None},
-        worse=[{"question": "Where is the well?", "before": 1, "after": None}],
-    )
-    ReviewItem.objects.filter(pk=item.pk).update(is_open=False, state="accepted")
+    assert harmful.state == "waiting"
+    html = page.get(url(item)).content.decode()
+    assert "It would make 1 other question worse. Nobody is answered with it" in html
+    assert "Where do I put the blue bins?: 1 → 2" in html
+    assert "Make it live all the same" in html
+    asked = SearchRequest("Where do I put the blue bins now?", "docs", is_logged=False)
+    assert harmful.document_id not in {hit.document_id for hit in search(asked).hits}
+    queue = page.get("/admin/review/").content.decode()
+    assert "These corrections would make other questions worse." in queue
+    assert f"/admin/review/{item.pk}/#kb-proof" in queue
+    document = page.get(f"/admin/retrieval/document/{harmful.document_id}/change/")
+    assert "This version is not searched before it is proven" in document.content.decode()
+
+    page.post(url(item, "settle/"), {"acceptance": harmful.pk, "action": "confirm"})
+    settle()
+    harmful.refresh_from_db()
+    assert harmful.state == "final"
+    assert search(asked).hits[0].document_id == harmful.document_id
     html = page.get(url(item)).content.decode()
     assert "It makes 1 other question worse:" in html
-    assert "Where is the well?: 1 → not found" in html
-    assert "Keep it all the same" in html
-    page.post(url(item, "settle/"), {"acceptance": row.pk, "action": "confirm"})
-    row.refresh_from_db()
-    assert row.state == "final"
     said = page.post(
-        url(item, "settle/"), {"acceptance": row.pk, "action": "confirm"}, follow=True
+        url(item, "settle/"), {"acceptance": harmful.pk, "action": "confirm"}, follow=True
     ).content.decode()
     assert "does not wait for a confirmation" in said
+
+
+def test_what_waits_can_be_discarded(page: Client, item: ReviewItem, harmful: Acceptance) -> None:
+    said = page.post(
+        url(item, "settle/"), {"acceptance": harmful.pk, "action": "roll_back"}, follow=True
+    ).content.decode()
+    assert "It is discarded, and the question is open again." in said
+    settle()
+    html = page.get(url(item)).content.decode()
+    assert "After it was discarded" in html
+    assert "It would have made 1 other question worse:" in html
+    assert "These corrections would make" not in page.get("/admin/review/").content.decode()
+    assert not Document.objects.alive().filter(pk=harmful.document_id).exists()
 
 
 def test_who_may_not_change_documents_accepts_nothing(client: Client, item: ReviewItem) -> None:

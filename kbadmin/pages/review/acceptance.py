@@ -57,6 +57,7 @@ WAYS = {
 }
 TONES = {
     State.PROVING: "syncing",
+    State.GOING_LIVE: "syncing",
     State.WAITING: "low",
     State.FINAL: "accepted",
     State.FAILED: "failed",
@@ -75,12 +76,22 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One of those on the way from what was accepted to what people are answered with."""
+
+    label: str
+    state: str  #: done, now or later
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """An acceptance with its proof."""
 
     row: Acceptance
     state: SafeString
     label: str
+    steps: Sequence[Step]
+    is_in_work: bool
     lines: Sequence[proof.Line]
     restored: Sequence[proof.Line]
     can_be_undone: bool
@@ -116,14 +127,44 @@ def facts(item: ReviewItem, chosen: str) -> dict[str, Any]:
     }
 
 
+def state_of(row: Acceptance) -> str:
+    if row.final_at is None and row.state == State.UNDOING:
+        return _("being discarded")
+    if row.final_at is None and row.state == State.UNDONE:
+        return _("discarded")
+    return str(row.get_state_display())
+
+
+def steps(row: Acceptance) -> list[Step]:
+    """None where it was taken back, discarded or failed."""
+    labels = [_("Accepted"), _("Tried out")]
+    if row.worse:
+        labels.append(_("Confirmed"))
+    labels.append(_("Live"))
+    done = {
+        State.PROVING: 1,
+        State.WAITING: 2,
+        State.GOING_LIVE: len(labels) - 1,
+        State.FINAL: len(labels),
+    }.get(State(row.state))
+    if done is None:
+        return []
+    return [
+        Step(label, "done" if place < done else "now" if place == done else "later")
+        for place, label in enumerate(labels)
+    ]
+
+
 def shown(row: Acceptance) -> Shown:
     return Shown(
         row,
-        badge(TONES[State(row.state)], row.get_state_display()),
+        badge(TONES[State(row.state)], state_of(row)),
         str(WAYS[Kind(row.kind)][1]),
+        steps(row),
+        row.state in Acceptance.IN_WORK,
         proof.lines(row) if row.after else (),
         proof.lines(row, row.restored) if row.restored else (),
-        row.state in (State.PROVING, State.WAITING, State.FINAL),
+        row.state in Acceptance.CAN_BE_TAKEN_BACK,
     )
 
 
@@ -165,7 +206,8 @@ def page(request: HttpRequest, pk: int, kind: str) -> HttpResponse:
         else:
             audit.record(request, audit.Deed.ACCEPT, [item], detail=str(row.get_kind_display()))
             messages.success(
-                request, _("Accepted. A worker asks the questions again to prove what it changed.")
+                request,
+                _("Accepted. It is tried out now, and live once no other question gets worse."),
             )
             return redirect(f"{back}#kb-proof")
     find = request.GET.get("find", "").replace("\0", "").strip()[:MAX_QUERY_LENGTH]
@@ -240,7 +282,7 @@ def passages(item: ReviewItem, proposal: Proposal, find: str) -> tuple[list[Chun
 
 @require_POST
 def settle(request: HttpRequest, pk: int) -> HttpResponse:
-    """Keep what makes others worse, or take back what was accepted."""
+    """Make live what makes others worse, discard it, or take back what is live."""
     if not request.user.has_perms(ACCEPT):
         raise PermissionDenied
     item = listing.opened(pk).row.item
@@ -251,13 +293,17 @@ def settle(request: HttpRequest, pk: int) -> HttpResponse:
     user: Any = request.user
     try:
         if request.POST.get("action") == "confirm":
-            acceptance.confirm(row.pk, user)
+            row = acceptance.confirm(row.pk, user)
             audit.record(request, audit.Deed.CONFIRM, [item], detail=str(row.get_kind_display()))
-            messages.success(request, _("It is final."))
+            is_final = row.state == State.FINAL
+            messages.success(request, _("It is final.") if is_final else _("It goes live."))
         elif request.POST.get("action") == "roll_back":
-            acceptance.roll_back(row.pk, user)
+            row = acceptance.roll_back(row.pk, user)
             audit.record(request, audit.Deed.TAKE_BACK, [item], detail=str(row.get_kind_display()))
-            messages.success(request, _("It is taken back, and the question is open again."))
+            said = _("It is taken back, and the question is open again.")
+            if row.final_at is None:
+                said = _("It is discarded, and the question is open again.")
+            messages.success(request, said)
         else:
             messages.error(request, _("Choose what to do with the question."))
     except ReviewConflict as error:

@@ -24,7 +24,10 @@ from retrieval.admin import audit
 from retrieval.admin.base import badge
 from retrieval.exceptions import InvalidRequest, ReviewConflict
 from retrieval.feedback import queue
-from retrieval.models import ReviewItem
+from retrieval.models import Acceptance, ReviewItem
+
+#: Acceptances that wait for a decision and are named above the queue.
+UNDECIDED = 5
 
 #: Tone of the badge of each state.
 TONES = {
@@ -71,12 +74,23 @@ def page(request: HttpRequest) -> HttpResponse:
         "first_url": f"{reverse('admin:review')}{chosen}" if after else "",
         "after_url": filters.query(request.GET, after=found.after) if found.after else "",
         "problem": problem,
+        "undecided": undecided(),
         "reasons": filters.reasons(),
         "may_change": request.user.has_perm(CHANGE),
         "may_accept": request.user.has_perms(ACCEPT),
         "page_shortcuts": shortcuts(request.user.has_perm(CHANGE), request.user.has_perms(ACCEPT)),
     }
     return TemplateResponse(request, "kbadmin/review/queue.html", context, status=status)
+
+
+def undecided() -> list[Acceptance]:
+    """What was accepted and is not live before somebody decides, the oldest first."""
+    return list(
+        Acceptance.objects.filter(state=Acceptance.State.WAITING, item__collection__deleted_at=None)
+        .select_related("item")
+        .only("kind", "item__question")
+        .order_by("pk")[:UNDECIDED]
+    )
 
 
 def shortcuts(may_change: bool, may_accept: bool) -> list[tuple[str, str, str]]:
