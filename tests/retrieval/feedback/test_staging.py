@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from retrieval import indexing, reindex
+from retrieval import editing, indexing, reindex
 from retrieval.exceptions import InvalidRequest, ReviewConflict
 from retrieval.feedback import acceptance as acceptances
 from retrieval.feedback import measuring, proof, staging
@@ -196,9 +196,9 @@ class TestMeanwhile:
 
     def test_no_other_edit_comes_between(self, waiting, admin_user):
         with pytest.raises(InvalidRequest, match="waits for a decision"):
-            acceptances.editing.edit_chunk(coffee().pk, "Something else.")
+            editing.edit_chunk(coffee().pk, "Something else.")
         roll_back(waiting.pk, admin_user)
-        revision = acceptances.editing.edit_chunk(coffee().pk, "Something else.")
+        revision = editing.edit_chunk(coffee().pk, "Something else.")
         settle()
         assert coffee().revision_id == revision.pk
 
@@ -286,6 +286,6 @@ def test_a_second_answer_on_trial_leaves_the_first_one_answering(
     roll_back(second.pk, admin_user)
     settle()
     assert "Bob" in ask(QUESTION).hits[0].text
-    document = Document.objects.get(pk=second.document_id)
+    document = Document.objects.get(external_id=f"answers/{item.pk}.md")
     assert document.latest_revision_id == document.live_revision_id
     assert not Alias.objects.all().active().filter(is_staged=True).exists()
