@@ -56,9 +56,7 @@ def _review(slug: str, most: int, user: Any) -> dict[str, Any]:
             # What was corrected again is answered already, word for word.
             queue.reject(item_id, user)
             refused += 1
-    unsettled = Acceptance.objects.filter(
-        pk__in=accepted, state__in=[Acceptance.State.PROVING, Acceptance.State.UNDOING]
-    )
+    unsettled = Acceptance.objects.filter(pk__in=accepted, state__in=Acceptance.IN_WORK)
     _wait(lambda: not unsettled.exists(), "everything is proven")
     for waiting in Acceptance.objects.filter(
         pk__in=accepted, state=Acceptance.State.WAITING
