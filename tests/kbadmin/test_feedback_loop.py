@@ -297,7 +297,8 @@ def test_a_correction_is_what_the_next_person_is_told(
         page.locator("#id_questions").fill(story.question)
         page.get_by_role("button", name="Accept").click()
         proof = page.locator("#kb-proof")
-        expect(proof).to_contain_text("final", timeout=PATIENCE * 1000)
+        state = proof.locator(".kb-split").first
+        expect(state).to_contain_text("final", timeout=PATIENCE * 1000)
 
         after = everywhere(served, story.asked)
         for answer in after:
@@ -308,8 +309,8 @@ def test_a_correction_is_what_the_next_person_is_told(
         expect(line.locator("td").first).to_contain_text("not found")
         expect(line.locator("td").last).to_contain_text("#1 ·")
         expect(line.locator("td").last).to_contain_text("high")
-        stored_before, stored_after, state = stored(served, story.question)
-        assert state == "final"
+        stored_before, stored_after, kept = stored(served, story.question)
+        assert kept == "final"
         assert ranked(stored_before, story) == (None, before[0].confidence)
         assert ranked(stored_after, story) == (1, "high")
 

@@ -9,10 +9,19 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from kbadmin.pages.playground import highlighted
-from retrieval import indexing
+from retrieval import aliases, indexing, sync
 from retrieval.collections import create_collection, prepare_model
+from retrieval.factories import vector_store
 from retrieval.ingest import accept
-from retrieval.models import Collection, Document, EmbeddingModel, Feedback, Judgment, Search
+from retrieval.models import (
+    Chunk,
+    Collection,
+    Document,
+    EmbeddingModel,
+    Feedback,
+    Judgment,
+    Search,
+)
 from retrieval.search import search
 from retrieval.types import SearchRequest
 from retrieval.vector_store import VectorStore
@@ -81,6 +90,17 @@ def test_an_answer_shows_its_reasons(handbook: Collection, look: Callable[..., s
     assert "<b>" not in html
     row = Search.objects.get()
     assert (row.channel, row.query) == ("playground", "list running containers")
+
+
+def test_a_question_that_leads_to_an_answer_is_a_reason(
+    handbook: Collection, look: Callable[..., str]
+) -> None:
+    chunk = Chunk.objects.get(document__external_id="tar.md")
+    made = aliases.create(chunk.document, ["Where can I park my bicycle?"], chunk.text)
+    sync.send_aliases(vector_store(), [alias.pk for alias in made])
+    html = look("bike parking")
+    assert "1. tar" in html
+    assert html.count(" as the same question") == 1
 
 
 def test_it_answers_what_programs_are_answered(handbook: Collection, page: Client) -> None:
