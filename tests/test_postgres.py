@@ -20,6 +20,7 @@ MODULES = [
     "tests.retrieval.feedback.test_grouping",
     "tests.retrieval.feedback.test_loop",
     "tests.retrieval.feedback.test_queue",
+    "tests.retrieval.feedback.test_regrouping",
     "tests.retrieval.feedback.test_votes",
     "tests.retrieval.lexical.test_lexical_index",
     "tests.retrieval.test_duplicates",

@@ -42,6 +42,8 @@ class Deed(models.TextChoices):
     ASSIGN = "assign", gettext_lazy("Assigned")
     RELEASE = "release", gettext_lazy("Given back to everybody")
     NOTE = "note", gettext_lazy("Noted")
+    MERGE = "merge", gettext_lazy("Merged other questions into it")
+    SPLIT = "split", gettext_lazy("Moved a wording out")
     ACCEPT = "accept", gettext_lazy("Accepted a correction")
     CONFIRM = "confirm", gettext_lazy("Made it final although others got worse")
     TAKE_BACK = "take_back", gettext_lazy("Rolled back what was accepted")

@@ -37,7 +37,7 @@ class Candidates:
         rows = (
             ReviewItem.objects.filter(collection=collection_id)
             .order_by("-last_asked_at", "-pk")
-            .values_list("pk", "vector", "vector_model", "terms")[:CANDIDATES]
+            .values_list("pk", "vector", "vector_model", "terms", "merged_into")[:CANDIDATES]
         )
         known = list(rows)
         self._base = base
@@ -48,9 +48,10 @@ class Candidates:
         self._holding: dict[str, list[int]] = defaultdict(list)
         self._matrix = np.zeros((len(known) + spare, dimension), dtype=np.float32)
         # From the oldest on, so that of equally like ones the first that was made wins.
-        for pk, packed, made_by, terms in sorted(known, key=lambda row: row[0]):
+        for pk, packed, made_by, terms, into in sorted(known, key=lambda row: row[0]):
             vector = unpack(packed) if packed is not None and made_by == model_id else None
-            self.add(pk, frozenset(terms), vector)
+            # What asks the same as a group that was merged belongs to the one it was put into.
+            self.add(into or pk, frozenset(terms), vector)
 
     def add(self, pk: int, terms: frozenset[str], vector: Vector | None) -> None:
         place = len(self._keys)

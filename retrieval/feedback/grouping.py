@@ -258,7 +258,8 @@ class Tally:
     last: datetime | None = None
     reopens: datetime | None = None  #: the newest vote that does
     weak_at: datetime | None = None  #: the newest bad answer
-    sightings: dict[tuple[date, str], int] = field(default_factory=dict)
+    #: by day, key of the question, and who asked
+    sightings: dict[tuple[date, str, str], int] = field(default_factory=dict)
 
 
 def _write(batch: Batch) -> None:
@@ -291,11 +292,11 @@ def _write(batch: Batch) -> None:
     changed = {id(row): row for key, row in questions.items() if key not in fresh}
     ReviewQuestion.objects.bulk_update(
         [row for row in changed.values() if row.item_id in tallies],
-        ["asked", "last_asked_at", "last_search"],
+        ["asked", "none_count", "low_count", "last_asked_at", "last_search"],
         batch_size=200,
     )
     _settle_votes(entries, questions)
-    _add_sightings(tallies)
+    _add_sightings(tallies, {(row.item_id, row.key): row.pk for row in questions.values()})
     _update_items(tallies)
 
 
@@ -344,16 +345,18 @@ def _count(
     elif entry.is_weak:
         if entry.confidence == Search.Confidence.LOW:
             tally.low += 1
+            question.low_count += 1
         else:
             tally.none += 1
+            question.none_count += 1
         tally.weak_at = max(filter(None, (tally.weak_at, entry.at)))
     question.asked += times
     tally.asked += times
     if vote is None or vote.item_id is None:
         question.last_asked_at = max(question.last_asked_at, entry.at)
         tally.last = max(filter(None, (tally.last, entry.at)))
-        day = day_of(entry.at)
-        tally.sightings[day, entry.asker] = tally.sightings.get((day, entry.asker), 0) + times
+        seen = (day_of(entry.at), entry.key, entry.asker)
+        tally.sightings[seen] = tally.sightings.get(seen, 0) + times
     if entry.search is not None:
         question.last_search = entry.search
 
@@ -382,23 +385,27 @@ def _settle_votes(
         )
 
 
-def _add_sightings(tallies: dict[int, Tally]) -> None:
+def _add_sightings(tallies: dict[int, Tally], questions: dict[tuple[int, str], int]) -> None:
+    """`questions`: item and key of each → its primary key."""
     wanted = {
-        (item, day, asker): times
+        (item, questions[item, key], day, asker): times
         for item, tally in tallies.items()
-        for (day, asker), times in tally.sightings.items()
+        for (day, key, asker), times in tally.sightings.items()
     }
-    known = ReviewSighting.objects.filter(item__in=tallies, day__in={day for _, day, _ in wanted})
+    known = ReviewSighting.objects.filter(
+        question__in={question for _, question, _, _ in wanted},
+        day__in={day for _, _, day, _ in wanted},
+    )
     rows = []
     for row in known:
-        times = wanted.pop((row.item_id, row.day, row.asker), 0)
+        times = wanted.pop((row.item_id, row.question_id or 0, row.day, row.asker), 0)
         if times:
             row.times += times
             rows.append(row)
     ReviewSighting.objects.bulk_update(rows, ["times"], batch_size=200)
     ReviewSighting.objects.bulk_create(
-        ReviewSighting(item_id=item, day=day, asker=asker, times=times)
-        for (item, day, asker), times in wanted.items()
+        ReviewSighting(item_id=item, question_id=question, day=day, asker=asker, times=times)
+        for (item, question, day, asker), times in wanted.items()
     )
 
 

@@ -30,6 +30,7 @@ class ReviewItem(models.Model):
         ASSIGNED = "assigned", _("assigned")
         ACCEPTED = "accepted", _("accepted")
         REJECTED = "rejected", _("rejected")
+        MERGED = "merged", _("merged")
 
     class Reason(models.TextChoices):
         MISSING = "missing", _("missing content")
@@ -84,6 +85,10 @@ class ReviewItem(models.Model):
         verbose_name=_("closed by"),
     )
     reopened = models.PositiveIntegerField(_("times reopened"), default=0)
+    #: the group that a reviewer put this one into; what asks the same as this one goes there
+    merged_into = models.ForeignKey(
+        "self", models.CASCADE, null=True, blank=True, editable=False, related_name="merged"
+    )
 
     #: of `question`: float16, of the model `vector_model`; none where that knows not its script
     vector = models.BinaryField(null=True, editable=False)
@@ -150,6 +155,8 @@ class ReviewQuestion(models.Model):
     key = models.CharField(max_length=32, editable=False)
     text = models.TextField(_("question"))
     asked = models.PositiveIntegerField(_("times asked"), default=0)
+    none_count = models.PositiveIntegerField(_("without an answer"), default=0)
+    low_count = models.PositiveIntegerField(_("with a doubtful answer"), default=0)
     last_asked_at = models.DateTimeField(_("last asked"), default=timezone.now)
     #: the newest search with it; none where only votes without a search named it
     last_search = models.UUIDField(null=True, blank=True, editable=False)
@@ -167,9 +174,13 @@ class ReviewQuestion(models.Model):
 
 
 class ReviewSighting(models.Model):
-    """How often somebody asked the questions of a group on a day."""
+    """How often somebody asked a question of a group on a day."""
 
     item = models.ForeignKey(ReviewItem, models.CASCADE, related_name="sightings")
+    #: none where it was written before wordings were told apart
+    question = models.ForeignKey(
+        ReviewQuestion, models.CASCADE, null=True, blank=True, related_name="sightings"
+    )
     day = models.DateField()
     #: a key, or the name that a channel gives; empty where nothing is known
     asker = models.CharField(max_length=250, blank=True)
@@ -179,8 +190,18 @@ class ReviewSighting(models.Model):
         verbose_name = _("day of a question")
         verbose_name_plural = _("days of questions")
         constraints = [
-            models.UniqueConstraint(fields=["item", "day", "asker"], name="review_sighting_once")
+            models.UniqueConstraint(
+                fields=["question", "day", "asker"],
+                condition=models.Q(question__isnull=False),
+                name="review_sighting_of_question",
+            ),
+            models.UniqueConstraint(
+                fields=["item", "day", "asker"],
+                condition=models.Q(question__isnull=True),
+                name="review_sighting_once",
+            ),
         ]
+        indexes = [models.Index(fields=["item", "day", "asker"], name="review_sighting_of_item")]
 
     def __str__(self) -> str:
         return f"{self.item_id} {self.day}"

@@ -54,6 +54,7 @@
     previous: () => go(at - 1),
     assign: () => decide("assign"),
     reject: () => decide("reject"),
+    merge: () => decide("merge"),
     notes: () => open("#id_notes"),
     edit: () => open("accept/edit/"),
     accept: () => open("accept/answer/"),

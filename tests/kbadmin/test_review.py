@@ -176,6 +176,43 @@ def test_several_are_taken_given_back_and_rejected(
     assert "Assigned, boss" in html
 
 
+def test_several_are_merged_into_the_worst_of_them(page: Client, collection: Collection) -> None:
+    bad, mild = make(collection, "Bad?", harm=9), make(collection, "Mild?", harm=1)
+    ReviewQuestion.objects.create(item=mild, collection=collection, key="m", text="Mild?")
+    told = decide(page, "merge", bad, mild)
+    assert "These are one question now: Bad?" in told
+    assert questions(page) == ["Bad?"]
+    # Its old address leads on, and what happened is told there.
+    answer = page.get(f"{URL}{mild.pk}/?state=open", follow=True)
+    assert answer.redirect_chain == [(f"{URL}{bad.pk}/?state=open", 302)]
+    assert "Merged other questions into it" in answer.content.decode()
+    assert "somebody" in decide(page, "reject", mild)
+    assert "at least two" in decide(page, "merge", bad)
+    assert "not there any more" in decide(page, "merge", bad, ReviewItem(pk=999_999))
+    assert not ReviewItem.objects.filter(state="rejected").exists()
+
+
+def test_a_wording_becomes_a_question_of_its_own(page: Client, told: ReviewItem) -> None:
+    question = ReviewQuestion.objects.get(text="Which mat hides the key?")
+    url = f"{URL}{told.pk}/"
+    assert "Make it a question of its own" in page.get(url).content.decode()
+    for _again in range(2):  # also when the button is pressed twice
+        answer = page.post(f"{url}act/", {"action": "split", "question": question.pk}, follow=True)
+        said = [str(message) for message in answer.context["messages"]]
+        assert len(said) == 1
+        assert "This is a question of its own now: Which mat hides the key?" in said[0]
+    question.refresh_from_db()
+    assert question.item != told
+    assert ReviewItem.objects.count() == 2
+    for pk in (told.pk, question.item_id):
+        html = page.get(f"{URL}{pk}/").content.decode()
+        assert "Moved a wording out" in html
+        assert "Make it a question of its own" not in html
+    for key in ("", "x", "999999", "9" * 30):
+        answer = page.post(f"{url}act/", {"action": "split", "question": key}, follow=True)
+        assert "not there any more" in answer.content.decode()
+
+
 def test_what_somebody_closed_meanwhile_is_left_and_told(
     page: Client, collection: Collection
 ) -> None:
@@ -354,6 +391,20 @@ def test_the_next_and_the_one_before_are_of_the_same_part(
 
 
 # --- Who may what ------------------------------------------------------------------------------
+
+
+def test_who_may_look_may_not_merge_or_split(client: Client, told: ReviewItem) -> None:
+    login(client, "view_feedback")
+    other = make(told.collection)
+    question = ReviewQuestion.objects.filter(item=told).last()
+    assert question is not None
+    merged = {"action": "merge", "item": [told.pk, other.pk]}
+    split = {"action": "split", "question": question.pk}
+    assert client.post(f"{URL}act/", merged).status_code == 403
+    assert client.post(f"{URL}{told.pk}/act/", split).status_code == 403
+    html = client.get(f"{URL}{told.pk}/").content.decode()
+    assert "Make it a question of its own" not in html
+    assert ReviewItem.objects.filter(state="merged").count() == 0
 
 
 def test_who_may_look_may_not_decide(client: Client, told: ReviewItem) -> None:

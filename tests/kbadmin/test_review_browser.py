@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Browser, Page, expect
 
-from retrieval.models import Collection, ReviewItem
+from retrieval.models import Collection, ReviewItem, ReviewQuestion
 from tests.kbadmin.test_browser import browser, log_in, tab
 from tests.kbadmin.test_review import make, told
 
@@ -96,6 +96,26 @@ def test_several_are_marked_and_rejected_at_once(
     tab.get_by_role("button", name="Reject").click()
     expect(tab.get_by_text("2 questions were rejected.")).to_be_visible()
     expect(tab.locator(".kb-review-row")).to_have_count(1)
+
+
+def test_two_are_made_one_and_one_two_again(
+    tab: Page, live_server: Any, three: list[ReviewItem]
+) -> None:
+    for item in three:
+        ReviewQuestion.objects.create(
+            item=item, collection=item.collection, key=str(item.pk), text=item.question, asked=1
+        )
+    tab.goto(f"{live_server.url}/admin/review/")
+    for key in "jmjmc":
+        tab.keyboard.press(key)
+    expect(tab.get_by_text("These are one question now: First?")).to_be_visible()
+    expect(tab.locator(".kb-review-row")).to_have_count(2)
+    tab.get_by_role("link", name="Open it").click()
+    tab.get_by_role("group").filter(has_text="Second?").locator("summary").click()
+    tab.get_by_role("button", name="Make it a question of its own").locator("visible=true").click()
+    expect(tab.get_by_text("This is a question of its own now: Second?")).to_be_visible()
+    tab.get_by_role("link", name="Open it").click()
+    expect(tab.locator(".kb-question")).to_have_text("Second?")
 
 
 def test_a_correction_stands_beside_the_answer_without_scripts(

@@ -80,7 +80,8 @@ def choices(request: HttpRequest) -> list[Choice]:
             "state",
             _("State"),
             asked.get("state", ""),
-            [(value, str(label)) for value, label in ReviewItem.State.choices],
+            # What was merged is found as what it was put into.
+            [(state.value, str(state.label)) for state in ReviewItem.State if state != "merged"],
             _("to review"),
         ),
         Choice(

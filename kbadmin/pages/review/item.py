@@ -21,7 +21,7 @@ from kbadmin.pages.review import acceptance, filters, listing, words
 from kbadmin.pages.review.filters import ACCEPT, CHANGE, VIEW
 from retrieval.admin import audit
 from retrieval.exceptions import InvalidRequest, KnowledgeBaseError, ReviewConflict
-from retrieval.feedback import queue
+from retrieval.feedback import queue, regrouping
 from retrieval.models import Chunk, Feedback, ReviewItem, ReviewQuestion, Search
 
 #: Of a group, what was done with it and the corrections that are compared.
@@ -61,6 +61,9 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
         raise PermissionDenied
     details = listing.opened(pk)
     item = details.row.item
+    if item.merged_into_id is not None:
+        there = reverse("admin:review_item", args=[item.merged_into_id])
+        return redirect(there + filters.query(request.GET))
     may_change = request.user.has_perm(CHANGE)
     may_accept = item.is_open and request.user.has_perms(ACCEPT)
     chosen = filters.query(request.GET)
@@ -74,6 +77,7 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
         "state": listing.state_badge(item),
         "said": said(details),
         "wordings": wordings(details.questions),
+        "may_split": may_change and item.is_open and len(details.questions) > 1,
         "chosen": chosen,
         "queue_url": reverse("admin:review") + chosen,
         "before_url": address(before, chosen),
@@ -193,6 +197,8 @@ def act(request: HttpRequest, pk: int) -> HttpResponse:
             listing.tell(request, action, [listing.decide(request, pk, action)], 0)
         elif action == "give":
             give(request, pk)
+        elif action == "split":
+            split(request, pk)
         elif action == "note":
             keep(request, pk)
             messages.success(request, _("Saved."))
@@ -208,6 +214,18 @@ def act(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, error.message)
     there = reverse("admin:review") if back else reverse("admin:review_item", args=[pk])
     return redirect(there + filters.query(request.GET))
+
+
+def split(request: HttpRequest, pk: int) -> None:
+    """Move a wording out into a question of its own. Raises InvalidRequest, ReviewConflict."""
+    key = request.POST.get("question", "")
+    done = regrouping.split(pk, int(key) if filters.is_key(key) else 0)
+    if done.is_new:
+        was = ReviewItem.objects.only("question").get(pk=pk)
+        audit.record(request, audit.Deed.SPLIT, [was], detail=str(done.question))
+        audit.record(request, audit.Deed.SPLIT, [done.item], detail=str(was))
+    text = _("This is a question of its own now: %(question)s") % {"question": done.item}
+    messages.success(request, listing.with_way(text, done.item, filters.query(request.GET)))
 
 
 def give(request: HttpRequest, pk: int) -> None:

@@ -23,7 +23,7 @@ from kbadmin.pages.review.filters import ACCEPT, CHANGE, VIEW
 from retrieval.admin import audit
 from retrieval.admin.base import badge
 from retrieval.exceptions import InvalidRequest, ReviewConflict
-from retrieval.feedback import queue
+from retrieval.feedback import queue, regrouping
 from retrieval.models import Acceptance, ReviewItem
 
 #: Acceptances that wait for a decision and are named above the queue.
@@ -108,6 +108,7 @@ def shortcuts(may_change: bool, may_accept: bool) -> list[tuple[str, str, str]]:
             ("r", "reject", _("Reject")),
             ("n", "notes", _("Edit the reason and the notes")),
             ("m", "mark", _("Mark it, for several at once")),
+            ("c", "merge", _("Merge those that are marked into one")),
         ]
     return found
 
@@ -164,13 +165,15 @@ def opened(pk: int) -> queue.Details:
 
 @require_POST
 def act(request: HttpRequest) -> HttpResponse:
-    """Reject those that are marked, take them over or give them back."""
+    """Reject those that are marked, take them over, give them back, or make them one."""
     if not request.user.has_perm(CHANGE):
         raise PermissionDenied
     marked = [int(key) for key in request.POST.getlist("item")[: queue.PAGE] if filters.is_key(key)]
     action, reason = request.POST.get("action", ""), request.POST.get("reason", "")
     done, closed = [], 0
-    if action not in ("assign", "release", "reject"):
+    if action == "merge":
+        merge(request, marked)
+    elif action not in ("assign", "release", "reject"):
         messages.error(request, _("Choose what to do with the questions."))
     elif not marked:
         messages.error(request, _("Mark the questions that this is for."))
@@ -184,6 +187,26 @@ def act(request: HttpRequest) -> HttpResponse:
                 closed += 1
         tell(request, action, done, closed)
     return redirect(reverse("admin:review") + filters.query(request.GET, **place(request)))
+
+
+def merge(request: HttpRequest, marked: Sequence[int]) -> None:
+    """Put those that are marked into the first of them, which is the worst."""
+    if len(set(marked)) < 2:
+        messages.error(request, _("Mark at least two questions to merge them into one."))
+        return
+    try:
+        item, merged = regrouping.merge(marked)
+    except ReviewItem.DoesNotExist:
+        messages.warning(request, _("One of these questions is not there any more."))
+    except ReviewConflict as error:
+        messages.warning(request, error.message)
+    except InvalidRequest as error:
+        messages.error(request, error.message)
+    else:
+        for other in merged:
+            audit.record(request, audit.Deed.MERGE, [item], detail=str(other))
+        text = _("These are one question now: %(question)s") % {"question": item}
+        messages.success(request, with_way(text, item, filters.query(request.GET)))
 
 
 def place(request: HttpRequest) -> dict[str, str]:
@@ -227,6 +250,12 @@ def tell(request: HttpRequest, action: str, done: Sequence[ReviewItem], closed: 
             closed,
         )
         messages.warning(request, text % {"n": closed})
+
+
+def with_way(text: str, item: ReviewItem, chosen: str) -> SafeString:
+    """A message with the way to a question."""
+    url = reverse("admin:review_item", args=[item.pk]) + chosen
+    return format_html('{} <a class="kb-link" href="{}">{}</a>', text, url, _("Open it"))
 
 
 def with_undo(request: HttpRequest, text: str, item: ReviewItem) -> SafeString:
