@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # What `check --deploy` asks about is what a server behind TLS has.
 DEPLOY_ENV := KBADMIN_PUBLIC_URL=https://kb.example.org KBADMIN_DATA_DIR=build/check
+# A file's tests stay together, in the order in which tests/conftest.py puts them.
+PARALLEL = -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 TEMPLATES = $(shell find templates -name '*.html' 2>/dev/null)
 
 .DEFAULT_GOAL := help
@@ -24,7 +26,7 @@ run: python ## Install what is missing and run kbadmin until Ctrl-C
 test: python ## Run every check and every test
 	@$(PYTHON) deploy/install.py --dev
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-fastchat: python ## Try the gateway in front of a real FastChat, in an environment of its own
 	@$(PYTHON) deploy/install.py --dev

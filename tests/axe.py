@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.isolation import alone
+
 VERSION = "4.14.1"
 #: As `npm view axe-core@VERSION dist.integrity` says.
 SHA512 = "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ=="
@@ -26,8 +28,9 @@ class AxeUnavailable(Exception):
 def source() -> str:
     """The script that makes `axe` known to a page. Raises AxeUnavailable."""
     script = FOLDER / VERSION / "axe.min.js"
-    if not script.exists():
-        fetch(script)
+    with alone(FOLDER):
+        if not script.exists():
+            fetch(script)
     return script.read_text(encoding="utf-8")
 
 

@@ -17,13 +17,22 @@ from retrieval.collections import create_collection, prepare_model
 from retrieval.embedding import Bundle
 from retrieval.ingest import accept
 from retrieval.models import ApiKey, Collection, Document, EmbeddingModel
-from tests.isolation import CHROMA_PORT, DATA_DIR
+from tests.isolation import CHROMA_PORT, DATA_DIR, alone
 
 pytest_plugins = ["tests.count_guard", "tests.tiny_model"]
 
 #: Exporting the model takes a quarter of a minute, so it is kept between runs.
 MODEL_CACHE = Path(__file__).resolve().parent.parent / "build" / "test-models"
+#: Files whose tests wait for minutes, the longest first: begun last, one process would run them
+#: while the others have nothing left to do.
+FIRST = ("test_postgres.py", "test_drill.py", "test_accessibility.py", "test_flat_pages.py")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first; the rest stays in its order."""
+    places = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(FIRST)))
 
 
 def start_chroma(folder: Path, port: int) -> subprocess.Popen[bytes]:
@@ -63,12 +72,6 @@ def immediate_query_log(settings: Any) -> None:
     settings.QUERY_LOG_BESIDE = False
 
 
-@pytest.fixture(scope="session", autouse=True)
-def data_folder() -> Iterator[Path]:
-    yield DATA_DIR
-    shutil.rmtree(DATA_DIR, ignore_errors=True)
-
-
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
     """SQLite in a file, as in production: in memory, threads lock each other's tables out."""
@@ -88,7 +91,8 @@ def chroma() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def bundle() -> Bundle:
     """The default model, exported for real, in the data folder of the tests."""
-    made = embedding.prepare(settings.EMBEDDING_MODEL, MODEL_CACHE, lambda line: None)
+    with alone(MODEL_CACHE):
+        made = embedding.prepare(settings.EMBEDDING_MODEL, MODEL_CACHE, lambda line: None)
     target = settings.MODEL_DIR / made.folder.name
     if not target.exists():
         settings.MODEL_DIR.mkdir(parents=True, exist_ok=True)

@@ -4,15 +4,21 @@ A test that is skipped, deselected or no longer collected looks like success. Th
 has to run is written in tests/expected_count and only ever raised by hand. Two kinds are counted
 apart, and it is said where they are left out: tests marked `shared`, without the data they need,
 and tests marked `fastchat`, which `make test-fastchat` runs and no other.
+
+Where several processes share the tests, each says what it left out, and the one that started them
+counts and judges.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 EXPECTED = Path(__file__).with_name("expected_count")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared"
 KINDS = ("tests", "shared", "fastchat")
+#: Under this name a process of pytest-xdist tells the one that counts.
+OUTPUT = "count-guard"
 
 
 def read_expected(path: Path) -> dict[str, int]:
@@ -76,7 +82,17 @@ class CountGuard:
             and self.config.args == ["tests/fastchat"]
         )
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """One of the processes of pytest-xdist ended. Each of them collected all tests."""
+        self.shared, self.left_out, self.others = getattr(node, "workeroutput", {}).get(
+            OUTPUT, (self.shared, self.left_out, self.others)
+        )
+
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if (output := getattr(self.config, "workeroutput", None)) is not None:
+            output[OUTPUT] = (self.shared, self.left_out, self.others)
+            return
         if self.left_out:
             self.lines.append(
                 f"LEFT OUT: {self.left_out} tests need evaluation data, which is not here"
