@@ -97,7 +97,7 @@ def insert(model: type[Model], columns: str, rows: Iterable[Sequence[Any]]) -> N
     with connection.cursor() as cursor:
         cursor.executemany(
             f"INSERT INTO {quote(model._meta.db_table)} ({names}) VALUES ({marks})",
-            ((*row, *defaults) for row in rows),  # type: ignore[arg-type]
+            ((*row, *defaults) for row in rows),  # type: ignore[arg-type]  # drivers take any iterable
         )
 
 
@@ -312,7 +312,7 @@ class Filler:
             cursor.executemany(
                 "INSERT INTO retrieval_lexical (rowid, scope, title, headings, body) "
                 "VALUES (%s, %s, %s, %s, %s)",
-                (  # type: ignore[arg-type]
+                (  # type: ignore[arg-type]  # drivers take any iterable
                     (
                         row[0],
                         self.collection_of(row[1]).scope,

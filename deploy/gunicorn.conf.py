@@ -24,7 +24,7 @@ keepalive = 5
 # Each process loads the application itself: the embedder's threads do not survive a fork.
 preload_app = False
 # The heartbeat file must not wait for a slow disk.
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # gunicorn makes a file of its own there
 # A socket for remote control, which nothing here uses, in the home folder of the user.
 control_socket_disable = True
 # Uploads are limited by the application; headers are not its to read.

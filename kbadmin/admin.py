@@ -25,7 +25,7 @@ class TwoBoxes:
 
 
 @admin.register(User)
-class UserAdmin(auth_admin.UserAdmin, Unfold):  # type: ignore[type-arg]
+class UserAdmin(auth_admin.UserAdmin, Unfold):  # type: ignore[type-arg]  # no generic class at run time
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm

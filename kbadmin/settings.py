@@ -84,7 +84,7 @@ DEBUG: bool = read("bool", "DEBUG", False)
 HOST: str = read("str", "HOST", "127.0.0.1")
 PORT: int = read("int", "PORT", 8001, validate=Range(1, 65535))
 DATA_DIR: Path = Path(read("str", "KBADMIN_DATA_DIR", str(BASE_DIR / "data"))).resolve()
-_local_host = "127.0.0.1" if HOST in {"0.0.0.0", "::", ""} else HOST  # noqa: S104
+_local_host = "127.0.0.1" if HOST in {"0.0.0.0", "::", ""} else HOST  # noqa: S104  # compared, not bound to
 LOCAL_URL = f"http://{f'[{_local_host}]' if ':' in _local_host else _local_host}:{PORT}"
 #: The address that browsers use.
 PUBLIC_URL = read_url("KBADMIN_PUBLIC_URL", LOCAL_URL)

@@ -74,7 +74,7 @@ def signal_group(pid: int, signum: int) -> bool:
     return True
 
 
-class LastingPrinter(Printer):  # type: ignore[misc]
+class LastingPrinter(Printer):  # type: ignore[misc]  # honcho has no types
     """Goes on when nobody reads any more: a closed terminal must not end the service."""
 
     def write(self, message: Message) -> None:
@@ -84,7 +84,7 @@ class LastingPrinter(Printer):  # type: ignore[misc]
             return
 
 
-class LastingProcess(Process):  # type: ignore[misc]
+class LastingProcess(Process):  # type: ignore[misc]  # honcho has no types
     """A honcho process that is started again when it dies, until it is told to stop."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -201,7 +201,7 @@ class LastingProcess(Process):  # type: ignore[misc]
             return
 
 
-class Supervisor(Manager):  # type: ignore[misc]
+class Supervisor(Manager):  # type: ignore[misc]  # honcho has no types
     """Runs processes until SIGINT, SIGTERM or SIGHUP, or until one of them is hopeless.
 
     `stop_last` names those that end after all others are gone. `when_started` runs in a

@@ -62,7 +62,7 @@ AUDIENCES: Mapping[str, Audience] = {
 }
 
 
-class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # drf-spectacular
     """How our authentication is described; nothing where no key is asked for."""
 
     target_class = "plugin.authentication.ApiKeyAuthentication"
@@ -202,6 +202,6 @@ def generated(auth: str, mount: str = "") -> dict[str, Any]:
     # Each by itself: operations have the same names in all of them.
     own: Any = [one for one in urls.urlpatterns if one not in operations]
     patterns = {NEXTCHAT: tools, ACTIONS: operations}.get(mount, own)
-    generator = SchemaGenerator(patterns=patterns)  # type: ignore[no-untyped-call]
-    schema: dict[str, Any] = generator.get_schema(public=True)  # type: ignore[no-untyped-call]
+    generator = SchemaGenerator(patterns=patterns)  # type: ignore[no-untyped-call]  # drf-spectacular
+    schema: dict[str, Any] = generator.get_schema(public=True)  # type: ignore[no-untyped-call]  # drf-spectacular
     return schema

@@ -30,7 +30,7 @@ class OnlyJson(DefaultContentNegotiation):
     def select_renderer(
         self,
         request: Request,
-        renderers: Sequence[BaseRenderer],  # type: ignore[override]
+        renderers: Sequence[BaseRenderer],  # type: ignore[override]  # DRF's views pass a list
         format_suffix: str | None = None,
     ) -> tuple[BaseRenderer, str]:
         return renderers[0], str(renderers[0].media_type)

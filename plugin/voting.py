@@ -78,6 +78,7 @@ class VoteInput(FeedbackInput):
     whom it answered."""
 
     token = serializers.CharField(required=False, max_length=200)
+    # None takes an inherited field out.
     question = None  # type: ignore[assignment]
     answer = None  # type: ignore[assignment]
     collection = None  # type: ignore[assignment]

@@ -65,7 +65,7 @@ def audit(index: Index) -> Steps:
     for documents, batch in inspection.walk(index, lines):
         lengths = norms_of(index, batch)
         for chunk in batch:
-            beginning, length = chunk.beginning, chunk.length  # type: ignore[attr-defined]
+            beginning, length = chunk.beginning, chunk.length  # type: ignore[attr-defined]  # annotated
             if length <= SHORT and not beginning.strip():
                 found("empty", chunk.pk)
             elif length <= SHORT and width(beginning.strip()) < SHORT:

@@ -18,16 +18,16 @@ import httpx
 import numpy as np
 import orjson
 import urllib3
-from chromadb.api import ClientAPI, ServerAPI  # noqa: TID251 - this is the room for it
-from chromadb.api.client import Client  # noqa: TID251
-from chromadb.api.collection_configuration import (  # noqa: TID251
+from chromadb.api import ClientAPI, ServerAPI
+from chromadb.api.client import Client
+from chromadb.api.collection_configuration import (
     CreateCollectionConfiguration,
     CreateHNSWConfiguration,
 )
-from chromadb.api.models.Collection import Collection  # noqa: TID251
-from chromadb.api.shared_system_client import SharedSystemClient  # noqa: TID251
-from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings  # noqa: TID251
-from chromadb.errors import (  # noqa: TID251
+from chromadb.api.models.Collection import Collection
+from chromadb.api.shared_system_client import SharedSystemClient
+from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings
+from chromadb.errors import (
     ChromaError,
     InvalidArgumentError,
     InvalidDimensionException,
@@ -146,7 +146,7 @@ class _Client(Client):
         }
         SharedSystemClient.__init__(self, Settings(**options))
         self.tenant, self.database = DEFAULT_TENANT, DEFAULT_DATABASE
-        server: Any = self._system.instance(ServerAPI)  # type: ignore[type-abstract]
+        server: Any = self._system.instance(ServerAPI)  # type: ignore[type-abstract]  # the class that the settings name
         self._server = server
         server._session.close()
         server._session = httpx.Client(

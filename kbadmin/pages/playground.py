@@ -111,7 +111,7 @@ class SettingsForm(forms.Form):
         given |= {key: value for key, value in data.items() if key.startswith(f"{prefix}-")}
         super().__init__(given, prefix=prefix)
         field = self.fields["index"]
-        assert isinstance(field, forms.ModelChoiceField)  # noqa: S101
+        assert isinstance(field, forms.ModelChoiceField)  # noqa: S101  # for mypy
         field.queryset = (
             Index.objects.complete()
             .filter(collection=collection)

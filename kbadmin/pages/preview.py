@@ -58,7 +58,7 @@ class PreviewForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         field = self.fields["collection"]
-        assert isinstance(field, forms.ModelChoiceField)  # noqa: S101
+        assert isinstance(field, forms.ModelChoiceField)  # noqa: S101  # for mypy
         field.queryset = Collection.objects.alive().select_related(
             "live_index", "embedding_model", "live_index__embedding_model"
         )

@@ -167,7 +167,7 @@ class _Reader:
     def space(self) -> None:
         """Over white space and comments."""
         while True:
-            self.at = WHITE.match(self.text, self.at).end()  # type: ignore[union-attr]
+            self.at = WHITE.match(self.text, self.at).end()  # type: ignore[union-attr]  # it also matches nothing
             if odd := ODD_WHITE.match(self.text, self.at):
                 self.fault(
                     "KB109",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 
 from django.conf import settings
 
@@ -128,8 +129,8 @@ class Prober:
             lambda: named.legal(self, subject),
         ]
         for origin in self.origins:
-            jobs.append(lambda origin=origin: cors.document(self, subject, origin))  # type: ignore[misc]
-            jobs.append(lambda origin=origin: cors.preflight(self, subject, origin))  # type: ignore[misc]
+            jobs.append(partial(cors.document, self, subject, origin))
+            jobs.append(partial(cors.preflight, self, subject, origin))
         with ThreadPoolExecutor(max_workers=6, thread_name_prefix="probe") as pool:
             found = [one for part in pool.map(lambda job: list(job()), jobs) for one in part]
         return [*found, *certificates(self, subject)]

@@ -192,7 +192,7 @@ def _read_json(text: str, faults: list[Fault], expect: Document) -> Reading:
 # --- YAML ------------------------------------------------------------------------------------
 
 
-class _Yaml12(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+class _Yaml12(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # libyaml where it is there
     """Scalars as YAML 1.2 has them: `yes`, `on` and dates are text."""
 
 

@@ -57,7 +57,7 @@ class UpstreamRefused(UpstreamError):
 
     def __init__(self, message: str, status: int = 400, **details: Any) -> None:
         super().__init__(message, **details)
-        self.status = status  # type: ignore[misc]
+        self.status = status  # type: ignore[misc]  # here of one error, elsewhere of a class
 
 
 class ContextTooLong(UpstreamRefused):

@@ -44,6 +44,7 @@ class ToolResult(serializers.Serializer[Any]):
     text = serializers.CharField(help_text="The passage, as Markdown.")
     score = serializers.FloatField(min_value=0, max_value=1, help_text="Higher is better.")
     chunk_id = serializers.IntegerField(help_text="For fetchPassage.")
+    # No `source` of DRF's own: the metaclass takes fields out of the class.
     source = serializers.CharField(  # type: ignore[assignment]
         help_text="Number and link, as Markdown."
     )
@@ -80,12 +81,14 @@ class ToolPassageOutput(ToolAnswer):
     after = serializers.CharField(required=False)
     has_more_before = serializers.BooleanField(required=False)
     has_more_after = serializers.BooleanField(required=False)
+    # As above.
     source = serializers.CharField(  # type: ignore[assignment]
         required=False, help_text="Link, as Markdown."
     )
 
 
 class ToolFeedbackInput(FeedbackInput):
+    # Not only an id, as the inherited one: a link is taken as well.
     query_id = serializers.CharField(  # type: ignore[assignment]
         max_length=500,
         help_text=(
@@ -99,8 +102,8 @@ class ToolFeedbackInput(FeedbackInput):
         max_length=MAX_COMMENT_LENGTH,
         help_text="What would have been right, in the user's words.",
     )
+    # None takes an inherited field out: it always has an answer of a search in mind.
     voter = None  # type: ignore[assignment]
-    # It always has an answer of a search in mind.
     question = None  # type: ignore[assignment]
     answer = None  # type: ignore[assignment]
     collection = None  # type: ignore[assignment]

@@ -110,7 +110,7 @@ class TombstoneAdmin(KnowledgeAdmin[M]):
         return names, {str(self.opts.verbose_name_plural): count}, lacking, []
 
     def delete_model(self, request: HttpRequest, obj: M) -> None:
-        obj.tombstone()  # type: ignore[attr-defined]
+        obj.tombstone()  # type: ignore[attr-defined]  # every model here that is deleted so has it
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[M]) -> None:
         for obj in queryset:

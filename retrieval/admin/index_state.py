@@ -191,5 +191,5 @@ class ReindexForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         field = self.fields["embedding_model"]
-        assert isinstance(field, forms.ModelChoiceField)  # noqa: S101
+        assert isinstance(field, forms.ModelChoiceField)  # noqa: S101  # for mypy
         field.queryset = EmbeddingModel.objects.order_by("-created_at")

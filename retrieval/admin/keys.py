@@ -61,7 +61,7 @@ class ApiKeyAdmin(KnowledgeAdmin[ApiKey]):
         row, key = ApiKey.issue(obj.name)
         obj.pk = row.pk
         obj.refresh_from_db()
-        request.issued_key = key  # type: ignore[attr-defined]
+        request.issued_key = key  # type: ignore[attr-defined]  # for the answer to it
 
     def response_add(
         self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
@@ -73,7 +73,7 @@ class ApiKeyAdmin(KnowledgeAdmin[ApiKey]):
             "title": _("Copy the new key now"),
             "opts": self.opts,
             "row": obj,
-            "key": request.issued_key,  # type: ignore[attr-defined]
+            "key": request.issued_key,  # type: ignore[attr-defined]  # set above
         }
         return TemplateResponse(request, "kbadmin/key_issued.html", context)
 

@@ -73,7 +73,7 @@ def rendered(
     """The text as Markdown, sanitised, its passages wrapped. Nothing in it is loaded from
     anywhere: pictures are named, and HTML is shown as text."""
     if any(len(line) > LONGEST_LINE for line in text.split("\n")):
-        return mark_safe(f'<div class="kb-text">{plain(text, spans, selected, query)}</div>')  # noqa: S308
+        return mark_safe(f'<div class="kb-text">{plain(text, spans, selected, query)}</div>')  # noqa: S308  # `plain` escapes
     borders = _borders(spans)
     source = _with_marks(PRIVATE.sub("\ufffd", text), [offset for offset, _ in borders])
     html = nh3.clean(

@@ -21,7 +21,7 @@ class SqliteLexicalIndex:
     def add(self, scope: str, entries: list[LexicalEntry]) -> None:
         with connection.cursor() as cursor:
             cursor.executemany(
-                f"INSERT INTO {TABLE} (rowid, scope, title, headings, body) "  # noqa: S608
+                f"INSERT INTO {TABLE} (rowid, scope, title, headings, body) "
                 "VALUES (%s, %s, %s, %s, %s)",
                 [
                     (
@@ -38,7 +38,7 @@ class SqliteLexicalIndex:
     def remove(self, chunk_ids: list[int]) -> None:
         with connection.cursor() as cursor:
             cursor.executemany(
-                f"DELETE FROM {TABLE} WHERE rowid = %s",  # noqa: S608
+                f"DELETE FROM {TABLE} WHERE rowid = %s",
                 [(chunk_id,) for chunk_id in chunk_ids],
             )
 
@@ -75,7 +75,7 @@ class SqliteLexicalIndex:
         match = "{title headings body} : (" + " AND ".join(map(_quoted, terms)) + ")"
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT rowid FROM {TABLE} WHERE {TABLE} MATCH %s LIMIT %s",  # noqa: S608
+                f"SELECT rowid FROM {TABLE} WHERE {TABLE} MATCH %s LIMIT %s",
                 [f"{_scope(scope)} AND {match}" if scope else match, k],
             )
             return [rowid for (rowid,) in cursor.fetchall()]
@@ -99,7 +99,7 @@ def _best(match: str, k: int, within: list[int] | None) -> list[tuple[int, float
     weights = f"0.0, {TITLE}, {HEADINGS}, {BODY}"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT rowid, -bm25({TABLE}, {weights}) AS weight FROM {TABLE} "  # noqa: S608
+            f"SELECT rowid, -bm25({TABLE}, {weights}) AS weight FROM {TABLE} "
             f"WHERE {TABLE} MATCH %s {condition} ORDER BY weight DESC LIMIT %s",
             [*parameters, k],
         )
@@ -109,7 +109,7 @@ def _best(match: str, k: int, within: list[int] | None) -> list[tuple[int, float
 
 def _count_chunks() -> statistics.Size:
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT count(*) FROM {TABLE}_docsize")  # noqa: S608
+        cursor.execute(f"SELECT count(*) FROM {TABLE}_docsize")
         return statistics.Size(cursor.fetchone()[0])
 
 
@@ -119,7 +119,7 @@ def _version() -> bytes | None:
         # What this transaction wrote is not in the record yet, and may never be.
         return None
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT block FROM {TABLE}_data WHERE id = 10")  # noqa: S608
+        cursor.execute(f"SELECT block FROM {TABLE}_data WHERE id = 10")
         row = cursor.fetchone()
         return bytes(row[0]) if row else None
 
@@ -128,7 +128,7 @@ def _count_terms(terms: list[str]) -> dict[str, int]:
     marks = ", ".join(["%s"] * len(terms))
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT term, doc FROM {TABLE}_terms WHERE term IN ({marks})",  # noqa: S608
+            f"SELECT term, doc FROM {TABLE}_terms WHERE term IN ({marks})",
             terms,
         )
         return dict(cursor.fetchall())

@@ -11,7 +11,7 @@ class Attribute(models.Model):
         "retrieval.Document", models.CASCADE, related_name="attributes", verbose_name=_("document")
     )
     key = models.CharField(_("key"), max_length=100)
-    string = models.CharField(_("text"), max_length=500, null=True, blank=True)  # noqa: DJ001
+    string = models.CharField(_("text"), max_length=500, null=True, blank=True)  # noqa: DJ001  # null: it has a number instead
     number = models.FloatField(_("number"), null=True, blank=True)
 
     class Meta:

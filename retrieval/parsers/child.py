@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from retrieval.exceptions import KnowledgeBaseError
@@ -63,8 +64,8 @@ def _prepare(memory: int) -> None:
     importlib.import_module("markitdown.converters")
     gc.freeze()
     with suppress(OSError, ValueError, IndexError):
-        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
-            loaded = int(file.read().split()[0]) * resource.getpagesize()
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[0]
+        loaded = int(pages) * resource.getpagesize()
         # The parent watches the memory itself; this is for what grows faster than it looks.
         resource.setrlimit(resource.RLIMIT_AS, (loaded + 2 * memory, loaded + 2 * memory))
     with suppress(OSError, ValueError):

@@ -15,8 +15,8 @@ from ctypes import byref
 from dataclasses import dataclass
 from typing import Any
 
-import pypdfium2 as pdfium  # type: ignore[import-untyped]
-import pypdfium2.raw as pdfium_c  # type: ignore[import-untyped]
+import pypdfium2 as pdfium
+import pypdfium2.raw as pdfium_c
 
 from retrieval.exceptions import DamagedFile, EncryptedFile, NoText, TooManyPages
 from retrieval.parsers.clean import check_length, clean, is_readable, one_line

@@ -227,7 +227,7 @@ def _ask(
     child: subprocess.Popen[bytes], request: Mapping[str, Any], data: bytes
 ) -> dict[str, Any] | None:
     """Send a request, wait for the answer; None if the child died before it came."""
-    assert child.stdin is not None and child.stdout is not None  # noqa: S101
+    assert child.stdin is not None and child.stdout is not None  # noqa: S101  # for mypy: both are pipes
     try:
         send(child.stdin, request, data)
         line = child.stdout.readline()

@@ -31,7 +31,7 @@ def parse(filename: str, data: bytes, limits: Limits, options: Mapping[str, Any]
                 limit=limits.max_pages,
             )
         stream.seek(0)
-        converter = PptxConverter()  # type: ignore[no-untyped-call]
+        converter = PptxConverter()  # type: ignore[no-untyped-call]  # markitdown
         converted = converter.convert(stream, StreamInfo(extension=".pptx"))
     _, *parts = SLIDE.split(converted.markdown)
     sections = [section(content) for content in parts[1::2]]

@@ -24,7 +24,7 @@ PICTURE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")
 
 def parse(filename: str, data: bytes, limits: Limits, options: Mapping[str, Any]) -> ParsedDocument:
     """Read a Word file. Raises DamagedFile, ZipBomb, ParserFailed."""
-    converter = DocxConverter()  # type: ignore[no-untyped-call]
+    converter = DocxConverter()  # type: ignore[no-untyped-call]  # markitdown
     with reading(data, limits, "Word") as stream:
         check_parts(data)
         converted = converter.convert(

@@ -114,7 +114,7 @@ def points(request: HttpRequest, pk: int) -> HttpResponse:
                     "group": colours.get(names[chunk.pk], COLOURS),
                     "name": names[chunk.pk],
                     "title": str(chunk.document),
-                    "text": chunk.beginning[:SAID],  # type: ignore[attr-defined]
+                    "text": chunk.beginning[:SAID],  # type: ignore[attr-defined]  # annotated
                     "url": about.record_url(chunk.pk),
                 }
                 for chunk in chunks

@@ -75,7 +75,7 @@ def embedder(bundle):
 
 @pytest.fixture(scope="module")
 def original(bundle):
-    from sentence_transformers import SentenceTransformer  # noqa: TID251
+    from sentence_transformers import SentenceTransformer
 
     return SentenceTransformer(locate(bundle.name), device="cpu")
 

@@ -56,7 +56,7 @@ def test_a_folder_is_a_model_name(prepared, tiny_model):
 
 
 def test_a_prepared_folder_agrees_with_sentence_transformers(prepared, tiny_model):
-    from sentence_transformers import SentenceTransformer  # noqa: TID251
+    from sentence_transformers import SentenceTransformer
 
     made, _, _ = prepared
     assert made.runtime in {"onnx-int8", "onnx"}
@@ -165,7 +165,7 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path):
 
 
 def test_a_model_that_onnx_cannot_express_is_served_by_torch_and_says_so(static_model, tmp_path):
-    from sentence_transformers import SentenceTransformer  # noqa: TID251
+    from sentence_transformers import SentenceTransformer
 
     from retrieval.embedding import export
 
@@ -190,7 +190,7 @@ def test_a_graph_that_gives_other_vectors_is_not_served(
     tiny_model, make_tiny_model, tmp_path, monkeypatch
 ):
     """As a trace does that took the wrong branch: it runs, and is wrong."""
-    from sentence_transformers import SentenceTransformer  # noqa: TID251
+    from sentence_transformers import SentenceTransformer
 
     from retrieval.embedding import export
 

@@ -33,7 +33,7 @@ def offline(monkeypatch):
 
 
 def original(folder):
-    from sentence_transformers import CrossEncoder  # noqa: TID251
+    from sentence_transformers import CrossEncoder
 
     return CrossEncoder(str(folder), device="cpu")
 
@@ -142,8 +142,8 @@ def test_of_two_labels_the_second_is_the_score(make_tiny_reranker, tmp_path):
 def test_scores_are_probabilities_whatever_activation_a_model_names(
     activation, tiny_reranker, tmp_path
 ):
-    import torch  # noqa: TID251
-    from sentence_transformers import CrossEncoder  # noqa: TID251
+    import torch
+    from sentence_transformers import CrossEncoder
 
     kind = getattr(torch.nn, activation.rsplit(".", 1)[1])
     model = CrossEncoder(str(tiny_reranker), device="cpu", activation_fn=kind())
@@ -157,7 +157,7 @@ def test_scores_are_probabilities_whatever_activation_a_model_names(
 
 
 def test_a_sigmoid_that_the_model_ends_in_is_not_applied_twice():
-    import torch  # noqa: TID251
+    import torch
 
     scores = torch.tensor([[0.25], [0.75]])
     assert reranker_export.probabilities(scores, True).tolist() == [0.25, 0.75]
