@@ -247,3 +247,16 @@ def test_logo_is_a_square_png_of_512_pixels(client):
     assert response.content.startswith(b"\x89PNG\r\n\x1a\n")
     assert struct.unpack(">II", response.content[16:24]) == (512, 512)
     assert len(response.content) < 40 * 1024
+
+
+@pytest.mark.parametrize("readme", [README, CHINESE], ids=lambda path: path.name)
+def test_the_map_names_every_room_and_nothing_that_is_gone(readme):
+    named = re.findall(r"^\| `((?:kbadmin|plugin|retrieval)/\S+)` \|", readme.read_text(), re.M)
+    assert [place for place in named if not (ROOT / place).exists()] == []
+    rooms = {
+        f"{path.parent.relative_to(ROOT)}/"
+        for project in ("kbadmin", "plugin", "retrieval")
+        for path in (ROOT / project).glob("*/__init__.py")
+    }
+    of_django = ("formats/", "management/", "migrations/", "templatetags/")
+    assert {room for room in rooms if not room.endswith(of_django)} <= set(named)
