@@ -8,17 +8,11 @@ redirect. Nothing here knows models or settings, and no proxy is used.
 import http.client
 import ipaddress
 import re
-import socket
 import ssl
-import threading
-import time
 import zlib
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
@@ -30,6 +24,13 @@ from retrieval.exceptions import (
     InvalidAddress,
     UnsupportedFormat,
 )
+from retrieval.fetching.connection import (
+    Deadline,
+    PinnedConnection,
+    Tls,
+    handshake_failure,
+    resolve,
+)
 from retrieval.parsers.detection import BY_SUFFIX, suffix_of
 from retrieval.sentences import Sentence as _
 
@@ -37,8 +38,6 @@ from retrieval.sentences import Sentence as _
 MAX_ADDRESS = 500
 MAX_REDIRECTS = 5
 TIMEOUT = 15.0
-#: Addresses of one host that are tried before it counts as unreachable.
-ADDRESSES_TRIED = 3
 PIECE = 64 * 1024
 HEADERS = {
     "User-Agent": "kbadmin",
@@ -70,16 +69,6 @@ BY_TYPE = {
 }
 #: Said by servers that do not know what they send: the name may know better.
 VAGUE = {"", "text/plain", "application/octet-stream", "binary/octet-stream"}
-
-_resolvers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="resolve")
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """How an answer was protected on its way."""
-
-    version: str  #: TLSv1.3
-    expires: datetime  #: when the certificate does
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +195,7 @@ def request(
     """
     url = _spelled(address.strip())
     passed: list[str] = []
-    with _Deadline(timeout) as deadline:
+    with Deadline(timeout) as deadline:
         while True:
             question = _Question(method, url, {**HEADERS, **headers}, body)
             page = _ask(question, max_bytes, allowed_hosts, deadline)
@@ -283,127 +272,6 @@ def content_of(page: Page) -> bytes:
 # --- One request -----------------------------------------------------------------------------
 
 
-class _Deadline:
-    """Cuts a connection when the time is up: a server that sends a byte now and then would
-    never meet the timeout of a socket."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.ends = time.monotonic() + seconds
-        self.connection: http.client.HTTPConnection | None = None
-        self.expired = False
-        self._timer = threading.Timer(seconds, self._cut)
-        self._timer.daemon = True
-
-    def __enter__(self) -> "_Deadline":
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-
-    @property
-    def left(self) -> float:
-        if self.expired or time.monotonic() >= self.ends:
-            raise self.error()
-        return max(self.ends - time.monotonic(), 0.01)
-
-    def error(self) -> FetchUnreachable:
-        return FetchUnreachable(
-            _("The site did not answer within %(seconds)s seconds.", seconds=f"{self.seconds:g}")
-        )
-
-    def _cut(self) -> None:
-        self.expired = True
-        sock = self.connection.sock if self.connection else None
-        if sock is not None:
-            with suppress(OSError):
-                # Not SSLSocket's own, which takes the session away from under the reader.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-
-class _Pinned(http.client.HTTPConnection):
-    """A connection to an address that was checked, under the name that was asked for."""
-
-    def __init__(self, host: str, port: int, ips: list[str], deadline: _Deadline, tls: bool):
-        super().__init__(host, port)
-        self.default_port = 443 if tls else 80
-        self.ips = ips
-        self.deadline = deadline
-        self.tls = ssl.create_default_context() if tls else None
-        self.protection: Tls | None = None
-
-    def connect(self) -> None:
-        failure: OSError | None = None
-        for ip in self.ips[:ADDRESSES_TRIED]:
-            try:
-                self.sock = socket.create_connection((ip, self.port), self.deadline.left)
-                break
-            except OSError as error:
-                failure = error
-        else:
-            raise failure or OSError("no address")
-        if self.tls is not None:
-            # In two steps, so that the deadline can also cut the handshake.
-            secure = self.sock = self.tls.wrap_socket(
-                self.sock, server_hostname=self.host, do_handshake_on_connect=False
-            )
-            secure.do_handshake()
-            self.protection = _protection(secure)
-
-
-def _protection(secure: ssl.SSLSocket) -> Tls | None:
-    ends = (secure.getpeercert() or {}).get("notAfter")
-    if not isinstance(ends, str):
-        return None
-    return Tls(secure.version() or "", datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC))
-
-
-#: Of OpenSSL's reasons why a certificate is not valid, those that have a sentence of their own.
-_NOT_YET_VALID, _EXPIRED, _OTHER_HOST, _OTHER_IP = 9, 10, 62, 64
-_UNKNOWN_ISSUER = {2, 18, 19, 20, 21}
-_TOO_OLD = {
-    "UNSUPPORTED_PROTOCOL",
-    "TLSV1_ALERT_PROTOCOL_VERSION",
-    "WRONG_SSL_VERSION",
-    "NO_PROTOCOLS_AVAILABLE",
-    "UNSUPPORTED_SSL_VERSION",
-}
-
-
-def _handshake_failure(host: str, error: ssl.SSLError) -> FetchFailed | None:
-    """Why a secure connection was not made, if it is known and will not mend itself."""
-    said: str | None = None
-    if isinstance(error, ssl.SSLCertVerificationError):
-        if error.verify_code == _EXPIRED:
-            said = _("The certificate of %(host)s has expired.", host=host)
-        elif error.verify_code == _NOT_YET_VALID:
-            said = _("The certificate of %(host)s is not valid yet.", host=host)
-        elif error.verify_code in {_OTHER_HOST, _OTHER_IP}:
-            said = _(
-                "The certificate is not for %(host)s: it names other hosts, so that programs "
-                "refuse it.",
-                host=host,
-            )
-        elif error.verify_code in _UNKNOWN_ISSUER:
-            said = _(
-                "The certificate of %(host)s is signed by nobody that programs trust: it is "
-                "self-signed, or the server does not send the certificate between.",
-                host=host,
-            )
-        else:
-            said = _(
-                "The site's certificate is not valid: %(reason)s.", reason=error.verify_message
-            )
-    elif error.reason in _TOO_OLD:
-        said = _(
-            "%(host)s speaks no TLS of version 1.2 or newer, which programs ask for.", host=host
-        )
-    elif error.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST"}:
-        said = _("%(host)s does not speak TLS at this port: it may serve plain http.", host=host)
-    return FetchFailed(said) if said else None
-
-
 @dataclass(frozen=True, slots=True)
 class _Question:
     method: str
@@ -413,12 +281,12 @@ class _Question:
 
 
 def _ask(
-    question: _Question, max_bytes: int, allowed_hosts: Collection[str], deadline: _Deadline
+    question: _Question, max_bytes: int, allowed_hosts: Collection[str], deadline: Deadline
 ) -> Page:
     parts = urlsplit(question.url)
     host, tls = parts.hostname or "", parts.scheme == "https"
     port = parts.port or (443 if tls else 80)
-    ips = _resolve(host, port, deadline)
+    ips = resolve(host, port, deadline)
     name = host.rstrip(".")
     is_allowed = name in allowed_hosts or f"{name}:{port}" in allowed_hosts
     if not is_allowed and not all(map(is_public, ips)):
@@ -429,7 +297,7 @@ def _ask(
                 host=host,
             )
         )
-    connection = deadline.connection = _Pinned(host, port, ips, deadline, tls)
+    connection = deadline.connection = PinnedConnection(host, port, ips, deadline, tls)
     target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
     try:
         connection.request(
@@ -442,7 +310,7 @@ def _ask(
     except (OSError, http.client.HTTPException, ValueError, zlib.error) as error:
         if deadline.expired or isinstance(error, TimeoutError):
             raise deadline.error() from error
-        if isinstance(error, ssl.SSLError) and (failure := _handshake_failure(host, error)):
+        if isinstance(error, ssl.SSLError) and (failure := handshake_failure(host, error)):
             raise failure from error
         if isinstance(error, OSError):
             reason = error.strerror or str(error) or type(error).__name__
@@ -469,25 +337,7 @@ def _headers(response: http.client.HTTPResponse) -> dict[str, str]:
     return found
 
 
-def _resolve(host: str, port: int, deadline: _Deadline) -> list[str]:
-    """The addresses of a host, in the order in which the system would try them."""
-    lookup = _resolvers.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-    try:
-        found = lookup.result(deadline.left)
-    except FutureTimeout as error:
-        raise deadline.error() from error
-    except socket.gaierror as error:
-        if error.errno == socket.EAI_AGAIN:
-            raise FetchUnreachable(
-                _("The name %(host)s could not be looked up just now.", host=host)
-            ) from error
-        raise FetchFailed(_("There is no host called %(host)s.", host=host)) from error
-    except (OSError, UnicodeError) as error:
-        raise FetchFailed(_("There is no host called %(host)s.", host=host)) from error
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
-
-
-def _read(response: http.client.HTTPResponse, max_bytes: int, deadline: _Deadline) -> bytes:
+def _read(response: http.client.HTTPResponse, max_bytes: int, deadline: Deadline) -> bytes:
     length = response.getheader("Content-Length", "")
     if length.isdecimal() and int(length) > max_bytes:
         raise _too_large(max_bytes)
