@@ -102,6 +102,7 @@ def default_logo() -> bytes:
 
 @require_safe
 def legal(request: HttpRequest) -> HttpResponseBase:
+    """The legal page that the manifest names, in the reader's language."""
     told = current()
     html = render_to_string(
         "plugin/legal.html",

@@ -15,6 +15,7 @@ from retrieval.surroundings import surroundings
 @never_cache
 @require_safe
 def source_page(request: HttpRequest, token: str) -> HttpResponse:
+    """The passage of a signed link; a link that is forged, old or outlived says so."""
     try:
         place = read_source_token(token)
         extract = surroundings(place.chunk_id, before=place.before, after=place.after)

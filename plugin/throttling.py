@@ -55,7 +55,7 @@ def take(caller: str, rate: str) -> float:
 
 def address_of(request: HttpRequest | Request) -> str:
     """Where a request came from, as far as those who say so are trusted (NUM_PROXIES)."""
-    return BaseThrottle().get_ident(request)  # type: ignore[arg-type]
+    return BaseThrottle().get_ident(request)  # type: ignore[arg-type]  # what it reads both kinds have
 
 
 def check_rate(address: str, key: ApiKey | None = None) -> None:

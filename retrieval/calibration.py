@@ -83,6 +83,8 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
+    """The weights chosen for a collection, by script, and what they were chosen by."""
+
     collection: str
     source: str  #: "golden set" or "drawn from the documents"
     decisions: tuple[Decision, ...]

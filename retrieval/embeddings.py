@@ -39,6 +39,7 @@ def embeddings_of(model: EmbeddingModel, texts: dict[str, str]) -> Vectors:
 
 
 def stored_embeddings(model_id: int, digests: Iterable[str]) -> Vectors:
+    """Vectors by text hash, of those that this model has read already."""
     wanted = list(digests)
     found: Vectors = {}
     for begin in range(0, len(wanted), LOOKUP_BATCH):

@@ -45,6 +45,8 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class QuestionSet:
+    """Questions to measure with, and what was left out of their file."""
+
     questions: tuple[Question, ...]
     source: str  #: for people: the file's name
     empty: int = 0  #: left out because nothing was asked

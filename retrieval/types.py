@@ -180,6 +180,8 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class SearchResponse:
+    """What one search found, and how far it can be relied on."""
+
     query_id: str
     collection: str
     hits: tuple[Hit, ...]

@@ -88,6 +88,8 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
+    """What was asked in a range of days."""
+
     days: Mapping[date, Tally]  #: only those on which something was asked
     is_capped: bool  #: whether more was asked lately than is counted here
 

@@ -87,6 +87,7 @@ def scheme_of(subject: Subject) -> dict[str, Any]:
 
 
 def signature(scheme: Mapping[str, Any], token: str) -> Signature:
+    """How a token is sent by a security scheme: as Bearer where the scheme says nothing else."""
     kind = scheme.get("type")
     if kind == "apiKey" and isinstance(scheme.get("name"), str):
         if scheme.get("in") == "query":
@@ -149,6 +150,8 @@ def keeps_key(subject: Subject, url: str) -> _ | None:
 
 
 def judge(subject: Subject, asked: Call, answer: Exchange) -> Iterator[Finding]:
+    """What is wrong with the answer to a search that was really sent, signed if it can be."""
+
     def told(rule: str, message: Sentence, **more: Any) -> Finding:
         return RULES[rule].finding(subject, asked.pointer, message, **more)
 

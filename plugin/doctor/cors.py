@@ -79,6 +79,7 @@ def allows(answer: Exchange, origin: str) -> bool:
 
 
 def refusal(answer: Exchange, origin: str, is_first: bool) -> _:
+    """Why a page of that origin may not read an answer; `is_first` unless a redirect led there."""
     headers = answer.page.headers if answer.page else {}
     found = headers.get("access-control-allow-origin", "")
     if "," in found:
@@ -138,6 +139,7 @@ def preflight(prober: "Prober", subject: Subject, origin: str) -> Iterator[Findi
 
 
 def stopped_by(answer: Exchange, origin: str, *, needs_key: bool) -> Iterator[_]:
+    """What of the answer to a preflight makes a browser of that origin send no POST of JSON."""
     headers = answer.page.headers if answer.page else {}
     if not answer.is_good:
         yield _("OPTIONS is answered with %(status)s", status=answer.status)

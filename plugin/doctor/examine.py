@@ -130,6 +130,7 @@ def api_address(subject: Subject) -> str:
 
 
 def findings(subject: Subject, is_unavailable: bool = False) -> Iterator[Finding]:
+    """What the rules find in both documents; nothing is asked for."""
     for document in Document:
         reading = subject.reading(document)
         if reading is None or (document is Document.OPENAPI and reading is subject.manifest):

@@ -199,6 +199,7 @@ def hidden(text: str, secrets: Sequence[str]) -> str:
 
 
 def without(page: Page, secrets: Sequence[str]) -> Page:
+    """A page in which every secret, however it was spelled, is hidden."""
     if not secrets:
         return page
     data = page.data

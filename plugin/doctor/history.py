@@ -95,6 +95,7 @@ def opened(check: Check) -> Kept:
 
 
 def compare(old: Check, new: Check) -> Difference:
+    """What is new, gone and unchanged; a finding that only moved is the same one."""
     before, after = opened(old).report, opened(new).report
     left = list(before.findings)
     unmatched = list(after.findings)

@@ -34,6 +34,7 @@ def named(subject: Subject, what: str) -> str:
 
 
 def logo(prober: "Prober", subject: Subject) -> Iterator[Finding]:
+    """Ask for the logo, and for the right case of its address where that one is no picture."""
     url = named(subject, "logo")
     if not url:
         return
@@ -63,6 +64,7 @@ def logo(prober: "Prober", subject: Subject) -> Iterator[Finding]:
 
 
 def of_picture(subject: Subject, answer: Exchange, picture: Picture) -> Iterator[Finding]:
+    """How a picture that could be read is served, and whether it does as a logo."""
     page = answer.page
     assert page is not None  # noqa: S101 - it was decoded
     kind, nosniff = page.content_type, "nosniff" in page.headers.get("x-content-type-options", "")
@@ -145,6 +147,7 @@ def wrong_case(subject: Subject, right: Exchange, failure: str) -> Finding:
 
 
 def legal(prober: "Prober", subject: Subject) -> Iterator[Finding]:
+    """Ask for the legal page: whether there is text, and where it leads."""
     url = named(subject, "legal")
     if not url:
         return

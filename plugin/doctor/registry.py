@@ -36,6 +36,8 @@ Check = Callable[[Subject], Iterable[Found]]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
+    """Something that can be wrong with a plugin, and what to say of it."""
+
     id: str
     name: str
     document: Document

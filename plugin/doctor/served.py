@@ -38,6 +38,7 @@ PLAIN = {"text/plain", "application/octet-stream", "binary/octet-stream"}
 
 
 def documents(prober: "Prober", subject: Subject) -> Iterator[Finding]:
+    """How the two documents are served: type, encoding, redirects, copies on the way."""
     for document in Document:
         reading = subject.reading(document)
         exchange = prober.documents.get(reading.address) if reading else None
@@ -73,6 +74,7 @@ def faults(exchange: Exchange, language: str) -> Iterator[tuple[str, _, Severity
 
 
 def old_copies(exchange: Exchange) -> Iterator[tuple[str, _, Severity]]:
+    """(rule, sentence, how bad): how long caches may go on giving out a document that changed."""
     page = exchange.page
     assert page is not None  # noqa: S101 - it was read
     headers, seconds = page.headers, kept_for(exchange)

@@ -199,6 +199,7 @@ def expand(sources: Iterable[str]) -> Iterator[str]:
 
 
 def read_file(path: Path) -> bytes:
+    """The file, cut off one byte after the most that is read. Raises Unavailable."""
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)

@@ -25,6 +25,8 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
+    """A path and a method of the OpenAPI document."""
+
     path: str
     method: str
     pointer: str

@@ -28,7 +28,6 @@ class Ending:
     footer: Callable[[str], str]  #: of the answer's text
     data: Callable[[str], dict[str, Any]]  #: for programs
     broken: str  #: a sentence for where the upstream breaks off
-    is_added: bool = True
 
 
 @dataclass(slots=True)

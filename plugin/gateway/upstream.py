@@ -255,6 +255,7 @@ def _list_models(timeout: float = LISTING) -> list[Model] | None:
 
 
 def forget_models() -> None:
+    """Ask the upstream anew on the next use of its list."""
     _listings.clear()
 
 

@@ -1,3 +1,5 @@
+"""Who calls the tools."""
+
 from dataclasses import dataclass
 
 from plugin.votes import person

@@ -39,6 +39,7 @@ def listed(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def templates() -> dict[str, Any]:
+    """The answer to resources/templates/list."""
     return {
         "resourceTemplates": [
             {

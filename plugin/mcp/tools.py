@@ -36,6 +36,8 @@ _search_input, _feedback_input = SearchInput(), FeedbackInput()
 
 @dataclass(frozen=True, slots=True)
 class Tool:
+    """What a client may call: its description, and the function that answers."""
+
     name: str
     title: str
     description: str

@@ -47,6 +47,7 @@ NOTHING = (
 
 
 def search_answer(question: str, answer: SearchResponse) -> dict[str, Any]:
+    """What NextChat's tool hands to the model: passages, their links, and how to use them."""
     words = CHINESE if script_of(question) is Script.CJK else ENGLISH
     query_id = answer.query_id
     sources = [source_of(number, hit) for number, hit in enumerate(answer.hits, start=1)]
@@ -81,6 +82,7 @@ def search_answer(question: str, answer: SearchResponse) -> dict[str, Any]:
 
 
 def passage_answer(extract: Extract) -> dict[str, Any]:
+    """A passage and the text around it, with the link that the model may quote."""
     link = passage_link(extract.chunk_id, extract.url)
     return {
         "chunk_id": extract.chunk_id,

@@ -86,6 +86,7 @@ def masks(key: str = "") -> dict[str, list[dict[str, Any]]]:
 
 
 def mask(lang: str, suffix: str, prompt: str, plugin: str) -> dict[str, Any]:
+    """One entry of NextChat's masks.json: a chat that begins with our plugin switched on."""
     return {
         "avatar": "1f4da",
         "name": current().name_for_human + suffix,

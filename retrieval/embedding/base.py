@@ -11,6 +11,8 @@ Vectors = NDArray[np.float32]
 
 
 class Embedder(Protocol):
+    """Texts → vectors, of one model."""
+
     dimension: int
     max_tokens: int
     tokenizer: Tokenizer

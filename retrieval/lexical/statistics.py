@@ -24,6 +24,8 @@ MAX_TERMS = 50_000  #: about 20 MB
 
 @dataclass(frozen=True, slots=True)
 class Size:
+    """How much is indexed in a scope, as BM25 needs it."""
+
     chunks: int
     average_length: float = 1.0  #: in terms; not every engine needs it
     #: of a small scope: counts of equal versions are equal; None if the engine knows of none

@@ -63,10 +63,6 @@ def spans(text: str, terms: Collection[str]) -> list[tuple[int, int]]:
     return merged
 
 
-def has_cjk(text: str) -> bool:
-    return CJK_RUN.search(text) is not None
-
-
 def _words(text: str) -> Iterator[list[Located]]:
     """The terms of each word of a text in NFKC: whole first, then its parts."""
     position = 0

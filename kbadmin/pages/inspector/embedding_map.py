@@ -1,7 +1,6 @@
 """The map of an index's embeddings: drawn by a script, listed for those who cannot see it."""
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.response import TemplateResponse
@@ -20,13 +19,6 @@ SAID = 160
 #: Front-matter keys that can colour the map.
 KEYS = 12
 LISTED = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    chunk: Chunk
-    x: float
-    y: float
 
 
 @require_GET

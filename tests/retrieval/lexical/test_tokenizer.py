@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.lexical.tokenizer import LONGEST_TERM, has_cjk, spans, tokenize
+from retrieval.lexical.tokenizer import LONGEST_TERM, spans, tokenize
 
 
 @pytest.mark.parametrize(
@@ -70,21 +70,6 @@ def test_a_term_is_repeated_as_often_as_it_occurs():
 def test_data_is_no_word():
     assert tokenize("x" * (LONGEST_TERM + 1) + " tar") == ["tar"]
     assert tokenize("x" * LONGEST_TERM) == ["x" * LONGEST_TERM]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("docker", False),
-        ("", False),
-        ("用docker", True),
-        ("カタカナ", True),
-        ("한", True),
-        ("é", False),
-    ],
-)
-def test_it_knows_chinese_japanese_and_korean(text, expected):
-    assert has_cjk(text) is expected
 
 
 @given(st.text(max_size=200))
