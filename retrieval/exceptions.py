@@ -56,6 +56,13 @@ class ReindexRefused(KnowledgeBaseError):
     status = 409
 
 
+class TrialRefused(KnowledgeBaseError):
+    """Other settings that cannot be tried, switched to or discarded now."""
+
+    code = "trial_refused"
+    status = 409
+
+
 class MoveRefused(KnowledgeBaseError):
     """A document that cannot go to the collection it was to be moved to."""
 

@@ -293,6 +293,11 @@ def _go_live(owner: str, batch: list[Work], indexes: dict[int, list[Index]]) -> 
         if {index.pk for index in current[pk]} != {index.pk for index in indexes[pk]}:
             Revision.objects.filter(pk=work.revision.pk).held_by(owner).release()
             held.discard(work.revision.pk)
+            # What was cut for an index that was given up meanwhile.
+            cut = Chunk.objects.filter(revision=work.revision).exclude(
+                chunking__in={index.chunking for index in current[pk]}
+            )
+            forget_chunks(list(cut.values_list("pk", flat=True)))
     now = timezone.now()
     for work in batch:
         if work.revision.pk in held and STAGED in work.revision.options:
@@ -364,6 +369,8 @@ def fill_index(index: Index, revisions: list[Revision]) -> None:
     }
     vectors = embeddings_of(index.embedding_model, texts)
     with transaction.atomic():
+        if not Index.objects.active().select_for_update().filter(pk=index.pk):
+            return  # given up meanwhile
         still_live = set(
             Document.objects.searchable()
             .filter(live_revision__in=slices)

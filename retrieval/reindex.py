@@ -20,11 +20,11 @@ from django.utils import timezone
 from retrieval import indexing, sync
 from retrieval.chunks import forget_chunks
 from retrieval.embeddings import stored_embeddings
-from retrieval.exceptions import ReindexRefused, VectorCollectionMissing, VerificationFailed
+from retrieval.exceptions import ReindexRefused, VerificationFailed
 from retrieval.factories import vector_store
 from retrieval.fusion import distances_to
 from retrieval.leases import free_of_others
-from retrieval.models import Chunk, Collection, Document, Index
+from retrieval.models import Chunk, Collection, Document, Index, Trial
 from retrieval.models.document import DocumentQuerySet
 
 logger = logging.getLogger(__name__)
@@ -67,6 +67,11 @@ def start(collection: Collection, **changes: Any) -> Index:
             raise ReindexRefused(
                 f"{collection.slug} is being reindexed already; wait for it or cancel it."
             )
+        if Trial.objects.open().filter(collection=locked).exists():
+            raise ReindexRefused(
+                f"Other settings of {collection.slug} are being tried: switch to them or discard "
+                "them first."
+            )
         live = locked.live_index
         if live is None:
             raise ReindexRefused(f"{collection.slug} has no index to start from.")
@@ -83,10 +88,13 @@ def start(collection: Collection, **changes: Any) -> Index:
 
 
 def cancel(index: Index) -> None:
-    """Give up a building index; the live one was never touched."""
+    """Give up a building index, and what was tried with it; the live one was never touched."""
     if Index.objects.filter(pk=index.pk, state=Index.State.BUILDING).update(
         state=Index.State.RETIRED, retired_at=timezone.now(), failure_message="Cancelled."
     ):
+        Trial.objects.open().filter(index=index).update(
+            state=Trial.State.DISCARDED, decided_at=timezone.now()
+        )
         drop(index)
 
 
@@ -114,6 +122,8 @@ def step(index: Index) -> bool:
 
     Raises VerificationFailed if the filled index is not what it should be.
     """
+    if not Index.objects.filter(pk=index.pk, state=Index.State.BUILDING).exists():
+        return False  # cancelled
     documents = list(unfilled(index).select_related("live_revision")[:FILL_BATCH])
     if documents:
         revisions = [document.live_revision for document in documents if document.live_revision]
@@ -140,7 +150,7 @@ def unfilled(index: Index) -> DocumentQuerySet:
 
 
 def finish(index: Index) -> None:
-    """Bring a filled index exactly into step, verify it, and switch.
+    """Bring a filled index exactly into step, verify it, and switch, unless it is on trial.
 
     Raises VerificationFailed, to be tried again; at the last try the index is given up.
     """
@@ -149,7 +159,12 @@ def finish(index: Index) -> None:
     attempts = int(index.verification.get("attempts", 0)) + 1
     Index.objects.filter(pk=index.pk).update(verification={**asdict(result), "attempts": attempts})
     if result.passed:
-        switch(index)
+        if Trial.objects.holding().filter(index=index).exists():
+            Index.objects.filter(pk=index.pk, state=Index.State.BUILDING).update(
+                state=Index.State.READY, lease_owner="", lease_until=None, failure_message=""
+            )
+        else:
+            switch(index)
         return
     error = VerificationFailed(
         f"The new index of {index.collection.slug} holds {result.found} of {result.expected} "
@@ -194,8 +209,15 @@ def verify(index: Index) -> Verification:
 
 @transaction.atomic
 def switch(index: Index) -> None:
-    """Make an index the live one, in one step; the one before is kept for a rollback."""
+    """Make an index the live one, in one step; the one before is kept for a rollback.
+
+    What was tried together with it counts from then on, too. One that was given up meanwhile
+    stays so.
+    """
     collection = Collection.objects.select_for_update(of=("self",)).get(pk=index.collection_id)
+    given_up = [Index.State.RETIRED, Index.State.DAMAGED]
+    if not Index.objects.select_for_update().filter(pk=index.pk).exclude(state__in=given_up):
+        return
     now = timezone.now()
     previous = collection.live_index_id
     if previous and previous != index.pk:
@@ -212,6 +234,14 @@ def switch(index: Index) -> None:
         failure_message="",
     )
     collection.live_index = index
+    trial = Trial.objects.open().filter(index=index).first()
+    if trial is not None:
+        # Others may have gone live since it was begun.
+        Index.objects.filter(pk=index.pk).exclude(pk=previous or 0).update(replaces=previous)
+        if trial.retrieval_settings is not None:
+            collection.retrieval_settings = trial.retrieval_settings
+        trial.state, trial.decided_at = Trial.State.ADOPTED, now
+        trial.save(update_fields=["state", "decided_at"])
     for name in ("embedding_model", "space", "chunk_size", "chunk_overlap"):
         setattr(collection, name, getattr(index, name))
     collection.save()
@@ -247,13 +277,17 @@ def rebuild_damaged(index: Index) -> Index:
             state=Index.State.DAMAGED,
             failure_message="Chroma cannot count or query it; it is built again.",
         )
-        building = Index.objects.building().filter(collection=index.collection_id).first()
-        return building or Index.objects.create(
+        building = Index.objects.building().filter(collection=index.collection_id)
+        # One that is only tried does not take its place.
+        on_trial = Trial.objects.holding().filter(index__isnull=False)
+        copy = building.exclude(pk__in=on_trial.values("index")).first() or Index.objects.create(
             collection_id=index.collection_id,
             state=Index.State.BUILDING,
             progress_total=unfilled_base(index.collection).count(),
             **index.settings,
         )
+        Trial.objects.open().filter(index=index).update(index=copy)
+        return copy
 
 
 def drop_retired(before: datetime | None = None, collection: Collection | None = None) -> int:
@@ -275,10 +309,11 @@ def drop_retired(before: datetime | None = None, collection: Collection | None =
 
 def drop(index: Index) -> None:
     """Delete an index, its physical collection, and the chunks that no other one uses."""
-    try:
-        vector_store().drop(index.physical_name)
-    except VectorCollectionMissing:
-        logger.debug("%s was already gone", index.physical_name)
+    # From now on nobody begins to write to it.
+    Index.objects.active().filter(pk=index.pk).update(
+        state=Index.State.RETIRED, retired_at=timezone.now()
+    )
+    sync.drop_physical(index)
     others = Index.objects.filter(collection=index.collection_id).exclude(pk=index.pk)
     if index.chunking not in {other.chunking for other in others}:
         rows = Chunk.objects.filter(
@@ -288,3 +323,5 @@ def drop(index: Index) -> None:
             with transaction.atomic():
                 forget_chunks(ids)
     Index.objects.filter(pk=index.pk).delete()
+    # Whoever was writing has made it again, or sees from now on that the row is gone.
+    sync.drop_physical(index)

@@ -134,6 +134,21 @@ def _send(store: "VectorStore", index: Index, records: "Sequence[VectorRecord]")
         ensure_index(store, index)
         store.replace(index.physical_name, records)
         Index.objects.filter(pk=index.pk).update(checked_at=None)
+    _drop_if_given_up(index)
+
+
+def drop_physical(index: Index) -> None:
+    """Take an index out of Chroma, if it is there."""
+    try:
+        vector_store().drop(index.physical_name)
+    except VectorCollectionMissing:
+        logger.debug("%s was already gone", index.physical_name)
+
+
+def _drop_if_given_up(index: Index) -> None:
+    """A write that crosses a drop must not leave a physical collection that no row names."""
+    if not Index.objects.filter(pk=index.pk).exists():
+        drop_physical(index)
 
 
 def delete_vectors(store: "VectorStore", collection_id: int, chunk_ids: Sequence[int]) -> None:
@@ -273,7 +288,8 @@ def reconcile(index: Index) -> Drift:
     drift = replace(drift, embedded=embedded)
     if drift.orphaned:
         store.delete(index.physical_name, drift.orphaned)
-    Index.objects.filter(pk=index.pk).update(checked_at=timezone.now(), drift=drift.counts)
+    if not Index.objects.filter(pk=index.pk).update(checked_at=timezone.now(), drift=drift.counts):
+        drop_physical(index)
     if not drift.is_clean:
         logger.info(
             "index %s: %d missing, %d stale, %d orphaned records repaired; %d texts embedded",

@@ -25,7 +25,17 @@ from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker as TaskRunner
 from django_tasks_db.models import DBTaskResult
 
-from retrieval import addresses, aliases, indexing, maintenance, moving, reindex, sync, usage
+from retrieval import (
+    addresses,
+    aliases,
+    indexing,
+    maintenance,
+    moving,
+    reindex,
+    sync,
+    trials,
+    usage,
+)
 from retrieval.evaluation_runs import Evaluator
 from retrieval.exceptions import (
     KnowledgeBaseError,
@@ -109,6 +119,7 @@ class WorkerProcess:
         self._move_at = 0.0
         self._gather_at = 0.0
         self._prove_at = 0.0
+        self._try_at = 0.0
 
     def __enter__(self) -> Self:
         global _current
@@ -171,7 +182,7 @@ class WorkerProcess:
         proved = self._prove_step()
         busy = indexed or built or moved or proved or self._clean_up()
         reported = self._reports.step()
-        evaluated = self._evaluations.step()
+        evaluated = self._evaluations.step() or self._trial_step()
         return reported or evaluated or busy or (fetching and self._wait_for_pages())
 
     def index_pending(self) -> int:
@@ -288,6 +299,17 @@ class WorkerProcess:
             self._prove_at = time.monotonic() + RECONCILE_RETRY
             return False
 
+    def _trial_step(self) -> bool:
+        """Take settings that are tried one step further."""
+        if time.monotonic() < self._try_at:
+            return False
+        try:
+            return trials.step()
+        except KnowledgeBaseError as error:
+            logger.warning("cannot go on with other settings yet: %s", error.message)
+            self._try_at = time.monotonic() + RECONCILE_RETRY
+            return False
+
     def _clean_up(self) -> bool:
         self._doing = "cleaning up"
         try:
@@ -360,7 +382,7 @@ class WorkerProcess:
                     return
                 if sync.is_damaged(index):
                     reindex.rebuild_damaged(index)
-                elif index.state == Index.State.LIVE:
+                elif index.state != Index.State.BUILDING:
                     sync.reconcile(index)
         except KnowledgeBaseError as error:
             logger.warning("cannot compare Chroma with the database yet: %s", error.message)

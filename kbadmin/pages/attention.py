@@ -15,13 +15,15 @@ from kbadmin.pages import parts as system
 from kbadmin.pages.bounded import Count, count
 from kbadmin.pages.revisions import latest_revisions
 from retrieval import usage
+from retrieval.admin import trial_state
 from retrieval.admin.index_state import differences
 from retrieval.feedback import queue
-from retrieval.models import Collection, Document, Index, Search
+from retrieval.models import Collection, Document, Index, Search, Trial
 
 FAILURES_SHOWN = 5
 #: Indexes that are looked at, and those that are told of.
 INDEXES_READ, INDEXES_SHOWN = 100, 3
+TRIALS_SHOWN = 3
 #: How long a difference that was repaired is worth telling.
 DRIFT_TOLD = timedelta(days=1)
 #: The searches among which questions with weak answers are looked for.
@@ -63,6 +65,7 @@ def attention(request: HttpRequest) -> Attention:
         failures=latest_failures() if failed else [],
         items=[
             *indexes(request),
+            *waiting_settings(request),
             *parts(request),
             *feedback(request),
             *weak_questions(request),
@@ -126,6 +129,19 @@ def _of_index(request: HttpRequest, index: Index) -> Item | None:
             "low", "difference", text % words, detail, _("Compare again"), again, is_post=True
         )
     return Item("low", "difference", text % words, detail, *see)
+
+
+def waiting_settings(request: HttpRequest) -> Iterator[Item]:
+    """Settings that were measured and do not go live unless somebody says so."""
+    if not request.user.has_perm("retrieval.view_collection"):
+        return
+    waiting = trial_state.opened().filter(state=Trial.State.WAITING).order_by("created_at")
+    for trial in waiting[:TRIALS_SHOWN]:
+        words = {"collection": trial.collection.title}
+        text = _("New settings of %(collection)s wait for a decision.")
+        page = reverse("admin:retrieval_collection_change", args=[trial.collection_id])
+        detail = trial_state.TrialState(trial).sentence
+        yield Item("low", "rule", text % words, detail, _("Decide"), f"{page}#kb-index")
 
 
 def parts(request: HttpRequest) -> Iterator[Item]:

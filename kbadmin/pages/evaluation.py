@@ -17,10 +17,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from kbadmin.pages import evaluation_run
+from kbadmin.pages import evaluation_run, trials
 from kbadmin.pages.playground import SettingsForm
 from retrieval import evaluation_runs
-from retrieval.admin import audit
+from retrieval.admin import audit, trial_state
 from retrieval.admin.base import CappedPaginator
 from retrieval.admin.golden_import import LARGEST
 from retrieval.evaluation import GOLDEN_SET
@@ -72,6 +72,12 @@ def urls(site: admin.AdminSite) -> list[URLPattern]:
             site.admin_view(evaluation_run.compared),
             name="evaluation_compare",
         ),
+        path("evaluation/trials/<int:pk>/", trials.progress, name="evaluation_trial"),
+        path(
+            "evaluation/trials/<int:pk>/<slug:name>/",
+            site.admin_view(trials.act),
+            name="evaluation_trial_act",
+        ),
         path("evaluation/<int:pk>/", site.admin_view(evaluation_run.page), name="evaluation_run"),
         path("evaluation/<int:pk>/delete/", site.admin_view(delete), name="evaluation_delete"),
     ]
@@ -87,12 +93,16 @@ def page(request: HttpRequest) -> HttpResponse:
             raise PermissionDenied
         if collection is None:
             raise Http404
-        return start(request, collection)
+        return (
+            try_settings(request, collection)
+            if "try" in request.POST
+            else start(request, collection)
+        )
     return show(request, collection)
 
 
 def chosen(request: HttpRequest) -> Collection | None:
-    collections = Collection.objects.alive().order_by("title")
+    collections = Collection.objects.alive().select_related("live_index").order_by("title")
     named = request.POST.get("collection") or request.GET.get("collection", "")
     found = collections.filter(slug=named).first()
     return found if found or named else collections.first()
@@ -103,6 +113,7 @@ def show(
     collection: Collection | None,
     form: StartForm | None = None,
     settings: SettingsForm | None = None,
+    tried: trials.TryForm | None = None,
 ) -> HttpResponse:
     if collection is None and request.GET.get("collection"):
         raise Http404
@@ -113,18 +124,23 @@ def show(
         "may_start": request.user.has_perm("retrieval.add_evaluationrun"),
         "may_delete": request.user.has_perm("retrieval.delete_evaluationrun"),
     }
-    is_bad = form is not None
+    is_bad = form is not None or tried is not None
     if collection is not None:
         context |= {
             "collections": Collection.objects.alive().order_by("title")[:200],
             "form": form or StartForm(),
             "settings": settings or SettingsForm({"a-top_k": DEPTH}, collection, "a"),
-            "is_open": is_bad or "start" in request.GET,
+            "is_open": form is not None or "start" in request.GET,
+            "try": tried,
+            "try_open": tried is not None,
             "largest": LARGEST,
             **golden_set(collection),
             **runs(request, collection),
             **waiting(collection),
         }
+        may_try = trials.may_try(request) and collection.live_index and not context["trial"]
+        if may_try and not tried and context["golden"].count:
+            context["try"] = trials.TryForm(collection)
     return TemplateResponse(
         request, "kbadmin/evaluation.html", context, status=400 if is_bad else 200
     )
@@ -182,13 +198,20 @@ def series(listed: QuerySet[EvaluationRun]) -> dict[str, Any]:
 
 def waiting(collection: Collection) -> dict[str, Any]:
     """Runs that are made or wait for a worker, and those that failed last."""
+    trial = trial_state.of(collection)
     rows = EvaluationRun.objects.filter(collection=collection).defer(*HEAVY)
+    if trial is not None:
+        # They are told of with the settings that they are made for.
+        its = [trial.trial.before_id or 0, trial.trial.after_id or 0]
+        rows = rows.exclude(pk__in=its)
     unfinished = list(rows.unfinished().order_by("created_at", "pk")[:WAITING_SHOWN])
     failed = rows.filter(state=EvaluationRun.State.FAILED).order_by("-created_at")
+    is_due = bool(unfinished) or (trial is not None and trial.is_moving)
     return {
+        "trial": trial,
         "unfinished": unfinished,
         "failed": list(failed[:WAITING_SHOWN]),
-        "no_worker": bool(unfinished) and not Worker.objects.alive().exists(),
+        "no_worker": is_due and not Worker.objects.alive().exists(),
     }
 
 
@@ -216,6 +239,21 @@ def start(request: HttpRequest, collection: Collection) -> HttpResponse:
     )
     audit.record(request, audit.Deed.EVALUATE, [run])
     messages.success(request, _("The run waits for a worker; it appears here when it is done."))
+    return redirect(f"{reverse('admin:evaluation')}?{urlencode({'collection': collection.slug})}")
+
+
+def try_settings(request: HttpRequest, collection: Collection) -> HttpResponse:
+    """Begin to compare the collection's settings with others."""
+    if not trials.may_try(request):
+        raise PermissionDenied
+    if collection.live_index is None:
+        raise Http404
+    form = trials.TryForm(collection, request.POST.dict())
+    trial = form.begin()
+    if trial is None:
+        return show(request, collection, tried=form)
+    audit.record(request, audit.Deed.TRIAL, [collection], detail=str(trial))
+    messages.success(request, _("The worker compares both; what it finds appears here."))
     return redirect(f"{reverse('admin:evaluation')}?{urlencode({'collection': collection.slug})}")
 
 

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
 from kbadmin.pages.playground import MODES
+from retrieval.admin import trial_state
 from retrieval.admin.base import CappedPaginator
 from retrieval.evaluation import Change, Comparison, compare
 from retrieval.exceptions import KnowledgeBaseError
@@ -176,6 +177,7 @@ def compared(request: HttpRequest) -> HttpResponse:
         "after": after,
         "turned": f"?{urlencode({'before': after.pk, 'after': before.pk})}",
         "settings": settings_of(before, after),
+        **decision(before, after),
     }
     try:
         comparison = compare(before, after)
@@ -184,6 +186,12 @@ def compared(request: HttpRequest) -> HttpResponse:
     else:
         context |= compared_answers(request, before, after, comparison)
     return TemplateResponse(request, "kbadmin/evaluation_compare.html", context)
+
+
+def decision(before: EvaluationRun, after: EvaluationRun) -> dict[str, Any]:
+    """The trial that the two were made for, if it waits for somebody."""
+    trial = trial_state.opened().filter(before=before, after=after).first()
+    return {"trial": trial_state.TrialState(trial) if trial else None, "is_compared": True}
 
 
 def settings_of(before: EvaluationRun, after: EvaluationRun) -> list[tuple[str, str, str]]:

@@ -21,7 +21,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
+from retrieval import trials
 from retrieval.admin import audit
+from retrieval.admin.collection_form import SETTINGS_TRIED
 from retrieval.exceptions import KnowledgeBaseError
 from retrieval.feedback import Vote, record
 from retrieval.models import Collection, Document, Index, Judgment, Search
@@ -331,8 +333,19 @@ def save(request: HttpRequest) -> HttpResponse:
         for name, value in collection.retrieval_settings.items()
         if name in ("thresholds", "calibration")
     }
-    collection.retrieval_settings = as_json(form.settings) | kept
+    wanted = as_json(form.settings) | kept
     collection.default_top_k = form.cleaned_data["top_k"]
+    if collection.is_gated and trials.ranks_otherwise(collection.retrieval_settings, wanted):
+        try:
+            trials.start(collection, retrieval_settings=wanted, is_gate=True)
+        except KnowledgeBaseError as error:
+            messages.error(request, error.message)
+            return redirect(_back(request))
+        collection.save(update_fields=["default_top_k", "updated_at"])
+        audit.record(request, audit.Deed.TRIAL, [collection])
+        messages.success(request, SETTINGS_TRIED)
+        return redirect(_back(request))
+    collection.retrieval_settings = wanted
     collection.save(update_fields=["retrieval_settings", "default_top_k", "updated_at"])
     audit.record(request, audit.Deed.SETTINGS, [collection])
     messages.success(

@@ -8,13 +8,18 @@ from django.core.exceptions import ValidationError
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
-from retrieval import prompts
+from retrieval import prompts, trials
 from retrieval.exceptions import KnowledgeBaseError
 from retrieval.front_matter import check_schema
 from retrieval.models import Collection
 from retrieval.retrieval_settings import parse
 
+SETTINGS_TRIED = gettext_lazy(
+    "The retrieval settings are tried on the golden set first; they count from then on if it is "
+    "not answered worse."
+)
 EXAMPLE = """{
   "type": "object",
   "required": ["title", "owner"],
@@ -60,6 +65,33 @@ class CollectionForm(forms.ModelForm[Collection]):
             text = _("These settings cannot be used. %(error)s")
             raise ValidationError(text % {"error": error.message}, code="no_settings") from error
         return stored
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "gate_tolerance" in self.fields:
+            # Left empty it stays as it was.
+            self.fields["gate_tolerance"].required = False
+
+    def clean_gate_tolerance(self) -> float:
+        given: float | None = self.cleaned_data["gate_tolerance"]
+        return self.instance.gate_tolerance if given is None else given
+
+    #: retrieval settings that have to prove themselves before they count
+    tried_settings: dict[str, Any] | None = None
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        wanted = cleaned.get("retrieval_settings")
+        if self.instance.pk and cleaned.get("is_gated") and wanted is not None:
+            before = self.initial.get("retrieval_settings") or {}
+            if trials.ranks_otherwise(before, wanted):
+                try:
+                    trials.check(self.instance)
+                except KnowledgeBaseError as error:
+                    self.add_error("retrieval_settings", error.message)
+                else:
+                    self.tried_settings = wanted
+        return cleaned
 
     def clean_prompt_en(self) -> str:
         return self._clean_prompt("prompt_en")

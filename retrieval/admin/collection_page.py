@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 
-from retrieval import reindex, tasks
+from retrieval import reindex, tasks, trials
 from retrieval.admin import audit, index_state
 from retrieval.admin.base import TombstoneAdmin
 from retrieval.exceptions import KnowledgeBaseError, ReindexRefused
@@ -148,7 +148,9 @@ class CollectionPage(TombstoneAdmin[Collection]):
             )
         if form.cleaned_data["chunk_overlap"] >= form.cleaned_data["chunk_size"]:
             raise ReindexRefused(_("The overlap must be smaller than the chunk size."))
-        reindex.start(collection, **form.cleaned_data)
+        trials.reindex_or_try(collection, **form.cleaned_data)
+        if collection.is_gated:
+            return _("A new index is built; it goes live if the golden set is not answered worse.")
         return _("A new index is built beside the live one, which serves until it is ready.")
 
     def cancel(self, request: HttpRequest, collection: Collection) -> str:

@@ -10,9 +10,14 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from retrieval import prompts
+from retrieval import prompts, trials
 from retrieval.admin.base import badge
-from retrieval.admin.collection_form import CollectionForm, prompt_help, schema_help
+from retrieval.admin.collection_form import (
+    SETTINGS_TRIED,
+    CollectionForm,
+    prompt_help,
+    schema_help,
+)
 from retrieval.admin.collection_page import CollectionPage
 from retrieval.models import Collection, Document, EmbeddingModel
 
@@ -45,7 +50,10 @@ class CollectionAdmin(CollectionPage):
 
     def get_fieldsets(self, request: HttpRequest, obj: Collection | None = None) -> Any:
         about = (None, {"fields": ("title", "slug", "description")})
-        search = (_("Search"), {"fields": ("default_top_k", "retrieval_settings")})
+        search = (
+            _("Search"),
+            {"fields": ("default_top_k", "retrieval_settings", "is_gated", "gate_tolerance")},
+        )
         documents = (_("Documents"), {"fields": ("front_matter_schema",)})
         answers = (
             _("Answers"),
@@ -105,9 +113,15 @@ class CollectionAdmin(CollectionPage):
         return field
 
     def save_model(self, request: HttpRequest, obj: Collection, form: Any, change: bool) -> None:
+        tried = form.tried_settings if change else None
+        if tried is not None:
+            obj.retrieval_settings = form.initial["retrieval_settings"]
         super().save_model(request, obj, form, change)
         if not change:
             obj.open_first_index()
+        if tried is not None:
+            trials.start(obj, retrieval_settings=tried, is_gate=True)
+            self.message_user(request, SETTINGS_TRIED)
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest

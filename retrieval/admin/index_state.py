@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from retrieval.admin import trial_state
 from retrieval.admin.base import badge
 from retrieval.disk_usage import disk_usage
 from retrieval.exceptions import VectorCollectionMissing, VectorStoreError
@@ -124,6 +125,7 @@ def facts(collection: Collection) -> dict[str, Any]:
     building = [row for row in rows if row.state == Index.State.BUILDING]
     others = [row for row in rows if row != live and row not in building]
     counts = count(live) if live else None
+    trial = trial_state.of(collection)
     usage = disk_usage(settings.CHROMA_DIR, live.physical_name) if live and is_local() else None
     return {
         "usage": usage,
@@ -136,7 +138,11 @@ def facts(collection: Collection) -> dict[str, Any]:
         "building": building,
         "others": others,
         "previous": live.replaces_id if live and not building else None,
-        "reindex_form": ReindexForm(initial=initial(live)) if live and not building else None,
+        "trial": trial,
+        "back": "collection",
+        "reindex_form": (
+            ReindexForm(initial=initial(live)) if live and not (building or trial) else None
+        ),
     }
 
 

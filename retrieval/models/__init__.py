@@ -17,6 +17,7 @@ from retrieval.models.review import ReviewCursor, ReviewItem, ReviewQuestion, Re
 from retrieval.models.revision import Revision
 from retrieval.models.search import Search
 from retrieval.models.search_day import SearchDay
+from retrieval.models.trial import Trial
 from retrieval.models.worker import Worker
 
 __all__ = [
@@ -43,5 +44,6 @@ __all__ = [
     "Revision",
     "Search",
     "SearchDay",
+    "Trial",
     "Worker",
 ]

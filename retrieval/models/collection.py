@@ -54,6 +54,20 @@ class Collection(models.Model):
             "duplicate_share, rerank, dense_weight, thresholds."
         ),
     )
+    is_gated = models.BooleanField(
+        _("changes wait for the golden set"),
+        default=False,
+        help_text=_(
+            "A reindex and other retrieval settings go live only when the golden set is not "
+            "answered worse; otherwise they wait until somebody decides."
+        ),
+    )
+    gate_tolerance = models.FloatField(
+        _("how far it may fall"),
+        default=0.01,
+        validators=[MinValueValidator(0), MaxValueValidator(1)],
+        help_text=_("Of MRR@10 over the golden set, which lies between 0 and 1."),
+    )
     #: Empty: retrieval/prompts.py's own.
     prompt_en = models.TextField(_("prompt, English"), blank=True, max_length=prompts.MAX_LENGTH)
     prompt_zh = models.TextField(_("prompt, Chinese"), blank=True, max_length=prompts.MAX_LENGTH)

@@ -68,7 +68,7 @@ class EvaluationRunQuerySet(models.QuerySet["EvaluationRun"]):
         return self.filter(state=EvaluationRun.State.DONE)
 
     def unfinished(self) -> "EvaluationRunQuerySet":
-        return self.filter(state__in=[EvaluationRun.State.QUEUED, EvaluationRun.State.RUNNING])
+        return self.filter(state__in=EvaluationRun.UNFINISHED)
 
     def claimable(self) -> "EvaluationRunQuerySet":
         """Those that nobody works on, or whose worker was killed."""
@@ -99,6 +99,8 @@ class EvaluationRun(models.Model):
         RUNNING = "running", _("running")
         DONE = "done", _("done")
         FAILED = "failed", _("failed")
+
+    UNFINISHED = (State.QUEUED, State.RUNNING)
 
     if TYPE_CHECKING:
         answers: RelatedManager["EvaluationAnswer"]
@@ -173,7 +175,7 @@ class EvaluationRun(models.Model):
 
     @property
     def is_unfinished(self) -> bool:
-        return self.state in {self.State.QUEUED, self.State.RUNNING}
+        return self.state in self.UNFINISHED
 
     @property
     def percent(self) -> int:

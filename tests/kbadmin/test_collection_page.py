@@ -189,7 +189,7 @@ def test_without_chroma_dropping_says_why_not(
     page: Client, collection: Collection, previous: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nowhere = VectorStore("http://127.0.0.1:9", timeout=0.5)
-    monkeypatch.setattr(reindex, "vector_store", lambda: nowhere)
+    monkeypatch.setattr(sync, "vector_store", lambda: nowhere)
     html = page.post(url("index_drop", collection), {"index": previous.pk}, follow=True)
     assert "Chroma does not answer" in html.content.decode()
 

@@ -38,7 +38,7 @@ NO_PAGES = re.compile(
     r"|gaps_export|inspector_(points|progress|report)"
     r"|\w+_(retry|cancel|switch_chunks|keep|restore|original|retry_all|reconcile|reindex|reindex_cancel"
     r"|rollback|index_drop)"
-    r"|retrieval_judgment_(export|template)|evaluation_(progress|delete)"
+    r"|retrieval_judgment_(export|template)|evaluation_(progress|delete|trial|trial_act)"
     # Unfold registers them; nothing leads to them.
     r"|django_tasks_database_\w+"
 )

@@ -4,10 +4,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
-from retrieval import reindex
+from retrieval import reindex, trials
 from retrieval.collections import prepare_model
 from retrieval.exceptions import KnowledgeBaseError
-from retrieval.models import Collection, Index, Worker
+from retrieval.models import Collection, Index, Trial, Worker
 from retrieval.worker import WorkerProcess
 
 #: Seconds between looks at how far the workers are.
@@ -67,7 +67,7 @@ class Command(BaseCommand):
         if options["rollback"]:
             index = reindex.rollback(target)
         else:
-            index = reindex.start(target, **self._changes(options))
+            index = trials.reindex_or_try(target, **self._changes(options))
         if options["no_wait"]:
             self.stdout.write(f"{index.physical_name} is being built; the worker goes on with it.")
             return
@@ -102,7 +102,7 @@ class Command(BaseCommand):
                 bar.update(index.progress_done - bar.n)
 
             refresh()
-            while index.state == Index.State.BUILDING:
+            while index.state == Index.State.BUILDING or self._is_measured(index):
                 if Worker.objects.alive().exists():
                     time.sleep(POLL)
                 else:
@@ -110,6 +110,11 @@ class Command(BaseCommand):
                         process.drain(refresh)
                     time.sleep(POLL)
                 refresh()
+        if index.state == Index.State.READY:
+            raise CommandError(
+                "The index is built and does not go live by itself: the golden set is answered "
+                "worse, or could not be asked. Decide it on the collection's page."
+            )
         if index.state != Index.State.LIVE:
             raise CommandError(f"The index was not switched to: {index.failure_message}")
         self.stdout.write(
@@ -117,3 +122,7 @@ class Command(BaseCommand):
             f"{index.embedding_model}, {index.space}, chunks of {index.chunk_size} tokens. "
             f"To undo it: manage.py reindex {index.collection.slug} --rollback"
         )
+
+    def _is_measured(self, index: Index) -> bool:
+        """Whether the golden set is still asked of a built index before it may go live."""
+        return Trial.objects.filter(index=index, state=Trial.State.MEASURING).exists()
