@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from django.conf import settings
+from django.test import override_settings
 
 from retrieval import embedding, factories, indexing
 from retrieval.collections import create_collection, prepare_model
@@ -70,6 +71,14 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 def immediate_query_log(settings: Any) -> None:
     """A thread would not see what a test's transaction holds, nor the test what it writes."""
     settings.QUERY_LOG_BESIDE = False
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[None]:
+    """A password is hashed slowly on purpose: a quarter of a second for every user of a test."""
+    quick = "django.contrib.auth.hashers.MD5PasswordHasher"
+    with override_settings(PASSWORD_HASHERS=[quick, *settings.PASSWORD_HASHERS]):
+        yield
 
 
 @pytest.fixture(scope="session")
