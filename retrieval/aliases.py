@@ -19,7 +19,7 @@ from retrieval.factories import embedder_for
 from retrieval.fusion import similarity
 from retrieval.hashing import text_hash
 from retrieval.lexical import lexical_index
-from retrieval.likeness import SAME_WORDS, numbers_of, shared, terms
+from retrieval.likeness import SAME_WORDS, numbers_of, shared, terms, topic
 from retrieval.models import (
     Alias,
     AliasPlace,
@@ -159,7 +159,8 @@ def _saying(passage: str, text: str, chunks: Sequence[Chunk]) -> Chunk | None:
 
 
 def _words(place: AliasPlace) -> LexicalEntry:
-    return LexicalEntry(chunk_id=place.record_id, title="", headings="", body=place.alias.question)
+    body = topic(place.alias.question)
+    return LexicalEntry(chunk_id=place.record_id, title="", headings="", body=body)
 
 
 def flag_stale(document_ids: Iterable[int]) -> None:

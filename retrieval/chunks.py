@@ -8,6 +8,7 @@ from retrieval import aliases
 from retrieval.hashing import text_hash
 from retrieval.hidden import hidden_in, says_again
 from retrieval.lexical import lexical_index
+from retrieval.likeness import topic
 from retrieval.models import Chunk, Revision
 from retrieval.models.revision import STAGED
 from retrieval.types import ChunkSlice, LexicalEntry
@@ -114,11 +115,14 @@ def _row(revision: Revision, chunking: str, piece: ChunkSlice) -> Chunk:
 
 
 def _entry(chunk: Chunk) -> LexicalEntry:
+    title, body = chunk.revision.title, chunk.text
+    if chunk.revision.metadata.get("kind") == "answer":
+        # Short, and its questions said as questions are: any other one would find it by that.
+        title = topic(title)
+        lines = body.split("\n")
+        body = "\n".join(topic(line) if line.endswith(("?", "？")) else line for line in lines)
     return LexicalEntry(
-        chunk_id=chunk.pk,
-        title=chunk.revision.title,
-        headings=" ".join(chunk.heading_path),
-        body=chunk.text,
+        chunk_id=chunk.pk, title=title, headings=" ".join(chunk.heading_path), body=body
     )
 
 

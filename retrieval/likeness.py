@@ -30,6 +30,12 @@ CHINESE = re.compile(
     "多少|能不能|可不可以|可以|能否|是否|是不是|有没有|应该|需要|我们|你们|我|你|您|一下|"
     "吗|呢|吧|啊|呀|的|了|是|在|有|要|能|会|把|被|和|与|及|或|对|让|给|才|都|就|想"
 )
+#: Of those, what makes a question one. Few documents say it, so a word index takes it for telling.
+#: Only whole words: single characters are parts of others.
+CHINESE_ASKING = re.compile(
+    "请问一下|请问|怎么样|怎么|怎样|如何|什么时候|为什么|什么|为何|哪里|哪些|哪个|哪几|哪|多少|"
+    "能不能|可不可以|能否|是否|是不是|有没有|谁|吗|呢"
+)
 
 
 def question_key(question: str) -> str:
@@ -51,6 +57,16 @@ def terms(question: str) -> frozenset[str]:
     for run in CJK_RUN.finditer(bare):
         found |= set(run.group())
     return frozenset(found or tokenize(question))
+
+
+def topic(question: str) -> str:
+    """A Chinese question without what makes it one, for the word index: "红松分布在哪些地区" and
+    "三文鱼分布在哪些地区" have little in common. One of nothing else keeps it.
+
+    English ones stay: there meaning weighs as much, and in short questions every word is needed.
+    """
+    kept = " ".join(CHINESE_ASKING.sub(" ", question).split())
+    return kept if any(map(str.isalnum, kept)) else question
 
 
 def numbers_of(terms: Set[str]) -> frozenset[str]:

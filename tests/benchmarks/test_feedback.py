@@ -123,28 +123,36 @@ def test_found_is_a_document_or_an_entry_that_was_made_for_it_and_answers():
     assert rank_of(["answers/1.md"], question, [silent, foreign]) is None
 
 
-def values_of(asked: float, others: float) -> dict[str, list[float]]:
-    """A hundred questions of each kind, so many of which are answered."""
+def ranks_of(asked: float, others: float, first: float) -> dict[str, list[int | None]]:
+    """A hundred questions of each kind: so many are answered, and so many others at once."""
+
+    def ranks(found: float, best: float) -> list[int | None]:
+        one, some = round(100 * best), round(100 * found)
+        return [1] * one + [5] * (some - one) + [None] * (100 - some)
+
     return {
-        kind: [1.0] * round(100 * share) + [0.0] * round(100 - 100 * share)
-        for kind, share in (("asked", asked), ("reworded", asked), ("others", others))
+        "asked": ranks(asked, asked),
+        "reworded": ranks(asked, asked),
+        "others": ranks(others, first),
     }
 
 
 @pytest.mark.parametrize(
-    ("asked", "others", "first", "missed"),
+    ("asked", "others", "best", "proofs", "missed"),
     [
-        (0.8, 0.98, [True] * 20, []),
-        (0.8, 0.97, [True] * 20, []),
-        (0.8, 0.96, [True] * 20, ["others"]),
-        (0.0, 0.98, [True] * 20, ["asked", "reworded"]),
-        (0.8, 0.98, [True] * 18 + [False] * 2, ["accepted"]),
-        (0.0, 0.98, [], ["asked", "reworded", "accepted"]),
+        (0.8, 0.98, 0.95, [True] * 20, []),
+        (0.8, 0.97, 0.92, [True] * 20, []),
+        (0.8, 0.96, 0.95, [True] * 20, ["recall on the others"]),
+        (0.8, 0.98, 0.91, [True] * 20, ["first place on the others"]),
+        (0.0, 0.98, 0.95, [True] * 20, ["asked", "reworded"]),
+        (0.8, 0.98, 0.95, [True] * 18 + [False] * 2, ["accepted"]),
+        (0.0, 0.98, 0.95, [], ["asked", "reworded", "accepted"]),
     ],
 )
-def test_it_judges_the_rise_the_others_and_the_proofs(asked, others, first, missed):
-    checks = simulation.judge(values_of(0.0, 0.98), values_of(asked, others), first)
-    assert len(checks) == 4
+def test_it_judges_the_rise_the_others_and_the_proofs(asked, others, best, proofs, missed):
+    before, after = ranks_of(0.0, 0.98, 0.95), ranks_of(asked, others, best)
+    checks = simulation.judge(before, after, proofs)
+    assert len(checks) == 5
     told = [text for is_reached, text in checks if not is_reached]
     assert len(told) == len(missed)
     assert all(word in text for word, text in zip(missed, told, strict=True))
