@@ -336,13 +336,13 @@ def report(month: Month, record: Record) -> list[tuple[bool, str]]:
     for row in moved:
         for line in row["worse"]:
             print(f"  {line['question']}: {line['before']} → {line['after']} ({row['state']})")
-    print(f"\n{'95 % intervals':<42}{'before':>22}{'after':>22}{'difference':>24}")
+    print(f"\n{'95 % intervals':<42}{'before':>24}{'after':>24}{'difference':>26}")
     for kind, questions in kinds_of(month).items():
         for k, name in ((TOP_K, f"recall@{TOP_K}"), (1, "first")):
             before, after = (within(record.curve[end][1][kind], k) for end in (0, -1))
             numbers = (
-                f"{shown(mean_with_interval(before)):>22}{shown(mean_with_interval(after)):>22}"
-                f"{shown(paired_difference(before, after)):>24}"
+                f"{shown(mean_with_interval(before)):>24}{shown(mean_with_interval(after)):>24}"
+                f"{shown(paired_difference(before, after)):>26}"
             )
             print(f"{f'{kind}, {len(questions)} questions, {name}':<42}{numbers}")
     print()
@@ -354,7 +354,7 @@ def change_of(before: Sequence[int | None], after: Sequence[int | None], k: int)
 
 
 def shown(interval: Interval) -> str:
-    return f"{interval.mean:.3f} ({interval.low:.3f}-{interval.high:.3f})"
+    return f"{interval.mean:.3f} ({interval.low:.3f} to {interval.high:.3f})"
 
 
 def judge(before: Ranks, after: Ranks, first: Sequence[bool]) -> list[tuple[bool, str]]:
