@@ -18,7 +18,7 @@ from django.db.models import Model
 from django.utils import timezone
 
 from plugin.doctor import examine, history
-from plugin.doctor.history import KEPT_OF_SOURCE
+from plugin.doctor.history import KEPT, KEPT_OF_SOURCE
 from plugin.doctor.kept import Kept
 from plugin.models import Check
 from retrieval.models import (
@@ -36,13 +36,14 @@ from retrieval.models import (
     Judgment,
     ReviewItem,
     ReviewQuestion,
+    ReviewSighting,
     Revision,
     Search,
     Worker,
 )
 
 #: Changes when the same sizes would give other rows: what an older version made is made anew.
-VERSION = 7
+VERSION = 8
 _TEXT = (
     "invoice refund order delivery contract customer support server backup password network "
     "printer holiday travel expense budget project release meeting handbook policy security "
@@ -145,9 +146,10 @@ class Filler:
             self.indexes.append(collection.open_first_index())
         ApiKey.issue("Chat")
         Worker.objects.create(name="worker-1", host="localhost", pid=1)
-        for number in range(min(self.sizes.searches, KEPT_OF_SOURCE)):
+        for number in range(min(self.sizes.searches, KEPT)):
             text = f'{{"schema_version": "v{number}"}}'
-            history.keep(Kept(examine(text), (), None), Check.Kind.TEXT, "notes", self.boss)
+            source = f"notes {number // KEPT_OF_SOURCE}"
+            history.keep(Kept(examine(text), (), None), Check.Kind.TEXT, source, self.boss)
 
     def evaluations(self) -> None:
         """Two runs for every ten judgments, each of which asks about all of them."""
@@ -349,34 +351,7 @@ class Filler:
                 for number in range(self.sizes.feedback)
             ),
         )
-        insert(
-            ReviewItem,
-            "collection_id question asked askers low_count down_count harm first_asked_at "
-            "last_asked_at",
-            (
-                (
-                    *(self.indexes[number % 5].collection_id, self.question(number)),
-                    *(1 + number % 9, 1 + number % 4, number % 3, number % 2, number % 97 / 2),
-                    *(self.ago(number * 300), self.ago(number * 300)),
-                )
-                for number in range(self.sizes.feedback)
-            ),
-        )
-        # The newest wordings and votes are of the worst question: the one that is looked at.
-        worst = ReviewItem.objects.by_harm().values_list("pk", flat=True).first()
-        insert(
-            ReviewQuestion,
-            "item_id collection_id key text asked last_asked_at last_search",
-            (
-                (
-                    *(worst, self.indexes[0].collection_id, f"k{number}", self.question(number)),
-                    *(1, self.ago(number * 300), searches[number].hex),
-                )
-                for number in range(min(self.sizes.feedback, 60))
-            ),
-        )
-        shown = Feedback.objects.order_by("-pk").values_list("pk", flat=True)[:60]
-        Feedback.objects.filter(pk__in=list(shown)).update(item=worst, correction=self.words(40))
+        self.reviews(searches)
         insert(
             Judgment,
             "collection_id question document_id created_at",
@@ -404,6 +379,64 @@ class Filler:
                 for number in range(self.sizes.entries)
             ),
         )
+
+    def reviews(self, searches: Sequence[uuid.UUID]) -> None:
+        """The queue: each question of it has two wordings, which three people asked."""
+        number_of_items = self.sizes.feedback
+        insert(
+            ReviewItem,
+            "id collection_id question asked askers low_count down_count harm first_asked_at "
+            "last_asked_at",
+            (
+                (
+                    *(1 + number, self.indexes[number % 5].collection_id, self.question(number)),
+                    *(1 + number % 9, 3, number % 3, number % 2, number % 97 / 2),
+                    *(self.ago(number * 300), self.ago(number * 300)),
+                )
+                for number in range(number_of_items)
+            ),
+        )
+        wording = "id item_id collection_id key text asked low_count last_asked_at last_search"
+        insert(
+            ReviewQuestion,
+            wording,
+            (
+                (
+                    *(1 + number, 1 + number // 2, self.indexes[number // 2 % 5].collection_id),
+                    *(f"q{number}", self.question(number), 1 + number % 4, number % 3),
+                    *(self.ago(number * 150), searches[number % len(searches)].hex),
+                )
+                for number in range(2 * number_of_items)
+            ),
+        )
+        insert(
+            ReviewSighting,
+            "item_id question_id day asker times",
+            (
+                (
+                    *(1 + number // 3, 1 + number // 3 * 2),
+                    (self.now - timedelta(seconds=number * 100)).date().isoformat(),
+                    *(f"kb_bench:{number % 50}", 1 + number % 3),
+                )
+                for number in range(3 * number_of_items)
+            ),
+        )
+        # The newest wordings and votes are of the worst question: the one that is looked at.
+        worst = ReviewItem.objects.by_harm().values_list("pk", flat=True).first()
+        begin = 1 + 2 * number_of_items
+        insert(
+            ReviewQuestion,
+            wording,
+            (
+                (
+                    *(begin + number, worst, self.indexes[0].collection_id, f"k{number}"),
+                    *(self.question(number), 1, 1, self.ago(number * 300), searches[number].hex),
+                )
+                for number in range(min(number_of_items, 60))
+            ),
+        )
+        shown = Feedback.objects.order_by("-pk").values_list("pk", flat=True)[:60]
+        Feedback.objects.filter(pk__in=list(shown)).update(item=worst, correction=self.words(40))
 
     def search(self, number: int, pk: uuid.UUID) -> Sequence[Any]:
         live = number % 10 != 9

@@ -151,6 +151,7 @@ OWN = (
     Page("upload-write", "/admin/upload/?write={review}", variant=True),
     Page("review", "/admin/review/"),
     Page("review-narrowed", "/admin/review/?collection={collection}&q=invoice", variant=True),
+    Page("review-deep", "/admin/review/?after=9.0~{review}", variant=True),
     Page("review-item", "/admin/review/{review}/"),
     Page("review-accept", "/admin/review/{review}/accept/answer/"),
     Page("review-accept-hide", "/admin/review/{review}/accept/hide/", variant=True),
