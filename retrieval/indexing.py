@@ -30,7 +30,7 @@ from retrieval.exceptions import (
 from retrieval.factories import chunker_for, vector_store
 from retrieval.hashing import text_hash
 from retrieval.leases import free_of_others
-from retrieval.models import Attribute, Chunk, Document, EmbeddingModel, Index, Revision
+from retrieval.models import Acceptance, Attribute, Chunk, Document, EmbeddingModel, Index, Revision
 from retrieval.models.revision import STAGED
 from retrieval.parsers import is_archive
 from retrieval.reading import parser_limits, read, read_original
@@ -60,7 +60,7 @@ class Work:
 
 
 def claim(owner: str) -> list[Revision]:
-    """Take the next revisions that wait, with a lease.
+    """Take the next revisions that wait, with a lease: those first that a reviewer waits for.
 
     One over which workers have died before is taken last and alone, so that it harms no
     other; at the MAX_CRASHES-th time it fails.
@@ -76,7 +76,10 @@ def claim(owner: str) -> list[Revision]:
         )
         taken: list[Revision] = []
         size = 0
-        for revision in waiting.filter(crashes=0).order_by("pk")[:BATCH_DOCUMENTS]:
+        accepted = Acceptance.objects.filter(state__in=Acceptance.IN_WORK).values("revision")
+        fresh = waiting.filter(crashes=0).order_by("pk")
+        urgent = list(fresh.filter(pk__in=accepted)[:BATCH_DOCUMENTS])
+        for revision in urgent or fresh[:BATCH_DOCUMENTS]:
             if taken and size + revision.size > BATCH_BYTES:
                 break
             taken.append(revision)

@@ -43,7 +43,7 @@ from retrieval.exceptions import (
     VectorStoreUnavailable,
 )
 from retrieval.feedback import grouping, proof
-from retrieval.models import EvaluationRun, Index, IndexReport, Revision, Worker
+from retrieval.models import Acceptance, EvaluationRun, Index, IndexReport, Revision, Worker
 from retrieval.models.worker import HEARTBEAT
 from retrieval.reports import ReportMaker
 
@@ -440,6 +440,7 @@ def release_abandoned(host: str) -> int:
         Index.objects.all().held_by(worker.name).release()
         IndexReport.objects.all().held_by(worker.name).release()
         EvaluationRun.objects.all().held_by(worker.name).release()
+        Acceptance.objects.filter(lease_owner=worker.name).update(lease_owner="", lease_until=None)
         Worker.objects.filter(pk=worker.pk).update(stopped_at=F("seen_at"), doing="")
     return released
 

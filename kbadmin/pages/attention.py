@@ -18,7 +18,7 @@ from retrieval import usage
 from retrieval.admin import trial_state
 from retrieval.admin.index_state import differences
 from retrieval.feedback import queue
-from retrieval.models import Collection, Document, Index, Search, Trial
+from retrieval.models import Acceptance, Collection, Document, Index, Search, Trial
 
 FAILURES_SHOWN = 5
 #: Indexes that are looked at, and those that are told of.
@@ -174,6 +174,19 @@ def feedback(request: HttpRequest) -> Iterator[Item]:
         )
         url = reverse("admin:review")
         yield Item("low", "thumbs_up_down", text % {"n": waiting}, "", _("Review"), url)
+    undecided = count(
+        Acceptance.objects.filter(
+            state=Acceptance.State.WAITING, item__collection__deleted_at=None
+        ).order_by("pk")
+    )
+    if undecided:
+        text = ngettext(
+            "%(n)s accepted correction would make others worse: it waits for a decision.",
+            "%(n)s accepted corrections would make others worse: they wait for a decision.",
+            undecided.number,
+        )
+        url = reverse("admin:review")
+        yield Item("low", "trending_down", text % {"n": undecided}, "", _("Decide"), url)
 
 
 def weak_questions(request: HttpRequest) -> Iterator[Item]:

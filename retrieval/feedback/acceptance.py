@@ -132,12 +132,7 @@ def accept(item_id: int, proposal: Proposal, user: "User") -> Acceptance:
     wordings = [question.text for question in item.questions.order_by("-asked", "pk")[:20]]
     questions = measuring.check_questions(proposal.questions or wordings, MAX_QUESTIONS)
     # Before the lock: asking takes a while.
-    before = measuring.measure(
-        collection,
-        questions,
-        measuring.golden_near(collection, questions),
-        patience=measuring.PATIENCE,
-    )
+    before = measuring.measure(collection, questions)
     with transaction.atomic():
         item = queue.lock_open(item_id)
         if item.acceptances.filter(state__in=Acceptance.UNSETTLED).exists():

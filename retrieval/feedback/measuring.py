@@ -1,19 +1,18 @@
 """What questions are answered with at a moment: those of a group, and golden ones near to them."""
 
-import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from retrieval.exceptions import InvalidRequest
+from retrieval.exceptions import InvalidRequest, SearchUnavailable
 from retrieval.likeness import question_key, shared, terms
 from retrieval.models import Collection, Judgment
 from retrieval.search import remembering, search
 from retrieval.types import SearchRequest, SearchResponse
 
 #: Makes a change, and takes it back when it is left.
-Trial = Callable[[], AbstractContextManager[None]]
+TryOut = Callable[[], AbstractContextManager[None]]
 CHANNEL = "review"
 #: Hits that are looked at of each answer.
 DEPTH = 10
@@ -22,8 +21,6 @@ DEPTH = 10
 NEAREST, OTHERS = 24, 8
 #: Golden questions among which these are chosen: the newest ones.
 LOOKED_THROUGH = 2000
-#: Seconds after which no further golden question is asked before an acceptance: somebody waits.
-PATIENCE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +49,7 @@ class Golden:
     question: str
     relevant: list[str]
     rank: int | None
+    without: int | None = None  #: of a trial: the rank at the same moment without the change
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +76,27 @@ class Measured:
 def measure(
     collection: Collection,
     questions: Sequence[str],
-    golden: Iterable[tuple[str, list[str]]],
-    patience: float | None = None,
-    trial: Trial | None = None,
+    golden: Iterable[tuple[str, list[str]]] = (),
+    *,
+    trial: TryOut = nullcontext,
+    may_be_degraded: bool = True,
 ) -> Measured:
-    """Ask questions as anybody would, unlogged; or as if a change had been made that `trial` makes
-    while it is entered, and takes back. Raises SearchUnavailable."""
-    deadline = None if patience is None else time.monotonic() + patience
+    """Ask questions as anybody would, unlogged, and as if a change had been made that `trial`
+    makes while it is entered and takes back when it is left.
+
+    Raises SearchUnavailable, also for a part that is away where that may not be.
+    """
     degraded = ""
+
+    def ask(question: str) -> tuple[SearchResponse, SearchResponse]:
+        nonlocal degraded
+        without, tried = _ask(collection, question, trial, may_be_degraded)
+        degraded = degraded or tried.degraded
+        return without, tried
+
     answered = []
     for question in questions:
-        response = _ask(collection, question, trial)
-        degraded = degraded or response.degraded
+        _without, response = ask(question)
         hits = [
             Hit(
                 document_id=hit.document_id,
@@ -104,17 +111,15 @@ def measure(
         answered.append(Answered(question, response.confidence, hits))
     ranked = []
     for question, relevant in golden:
-        if deadline is not None and time.monotonic() > deadline:
-            break
-        response = _ask(collection, question, trial)
-        degraded = degraded or response.degraded
-        found = list(dict.fromkeys(hit.external_id for hit in response.hits))
-        ranks = [rank for rank, name in enumerate(found, start=1) if name in relevant]
-        ranked.append(Golden(question, relevant, min(ranks, default=None)))
+        without, tried = ask(question)
+        ranked.append(Golden(question, relevant, _rank(tried, relevant), _rank(without, relevant)))
     return Measured(answered, ranked, degraded)
 
 
-def _ask(collection: Collection, question: str, trial: Trial | None) -> SearchResponse:
+def _ask(
+    collection: Collection, question: str, trial: TryOut, may_be_degraded: bool
+) -> tuple[SearchResponse, SearchResponse]:
+    """Without the change of a trial, and with it; the same answer twice where none is tried."""
     request = SearchRequest(
         query=question,
         collection=collection.slug,
@@ -122,15 +127,21 @@ def _ask(collection: Collection, question: str, trial: Trial | None) -> SearchRe
         channel=CHANNEL,
         is_logged=False,
     )
-    if trial is None:
-        return search(request)
     with remembering():
         response = search(request)
-        if response.degraded:
-            return response
+        if response.degraded and not may_be_degraded:
+            raise SearchUnavailable(f"A part of the search is away ({response.degraded}).")
+        if trial is nullcontext:
+            return response, response
         # A transaction for each question: nobody waits for all of them.
         with trial():
-            return search(request)
+            return response, search(request)
+
+
+def _rank(response: SearchResponse, relevant: Sequence[str]) -> int | None:
+    found = list(dict.fromkeys(hit.external_id for hit in response.hits))
+    ranks = [rank for rank, name in enumerate(found, start=1) if name in relevant]
+    return min(ranks, default=None)
 
 
 def golden_near(collection: Collection, questions: Sequence[str]) -> list[tuple[str, list[str]]]:

@@ -15,10 +15,10 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from retrieval.exceptions import ReviewConflict, SearchUnavailable
+from retrieval.exceptions import ReviewConflict
 from retrieval.feedback import acceptance as acceptances
 from retrieval.feedback import staging
-from retrieval.feedback.measuring import Golden, Measured, Trial, measure
+from retrieval.feedback.measuring import Measured, golden_near, measure
 from retrieval.leases import free_of_others
 from retrieval.models import Acceptance, Alias, ReviewItem, Revision
 
@@ -137,14 +137,22 @@ def _prove(acceptance: Acceptance) -> bool:
     """Try it out, and let it go live where that makes no other golden question worse."""
     if not staging.is_ready(acceptance):
         return False
-    now = _asked_again(acceptance, lambda: staging.tried_out(acceptance))
     before = Measured.from_json(acceptance.before)
+    questions = [answered.question for answered in before.questions]
+    collection = acceptance.item.collection
+    now = measure(
+        collection,
+        questions,
+        golden_near(collection, questions),
+        trial=lambda: staging.tried_out(acceptance),
+        may_be_degraded=bool(before.degraded),
+    )
     with transaction.atomic():
         locked = acceptances.locked(acceptance.pk)
         if locked.state != acceptance.state:
             return True  # discarded meanwhile, or done by another worker
         locked.after = now.as_json()
-        locked.worse, locked.better = _moved(before, now)
+        locked.worse, locked.better = _moved(now)
         locked.proved_at = timezone.now()
         locked.state = State.WAITING if locked.worse else State.PROVING
         locked.save(update_fields=["after", "worse", "better", "proved_at", "state"])
@@ -184,7 +192,12 @@ def _show_rollback(acceptance: Acceptance) -> bool:
                 return False
             if latest.pk != document.live_revision_id:
                 raise ReviewConflict(latest.failure_message or "Its document was not indexed.")
-    now = _asked_again(acceptance)
+    before = Measured.from_json(acceptance.before)
+    now = measure(
+        acceptance.item.collection,
+        [answered.question for answered in before.questions],
+        may_be_degraded=bool(before.degraded),
+    )
     Acceptance.objects.filter(pk=acceptance.pk, state=acceptance.state).update(
         restored=now.as_json(), state=State.UNDONE, undone_at=timezone.now()
     )
@@ -192,20 +205,6 @@ def _show_rollback(acceptance: Acceptance) -> bool:
 
 
 _WORK = {State.PROVING: _prove, State.GOING_LIVE: _finish, State.UNDOING: _show_rollback}
-
-
-def _asked_again(acceptance: Acceptance, trial: Trial | None = None) -> Measured:
-    """The same questions as before it. Raises SearchUnavailable where comparing says nothing."""
-    before = Measured.from_json(acceptance.before)
-    now = measure(
-        acceptance.item.collection,
-        [answered.question for answered in before.questions],
-        [(golden.question, golden.relevant) for golden in before.golden],
-        trial=trial,
-    )
-    if now.degraded and not before.degraded:
-        raise SearchUnavailable(f"A part of the search is away ({now.degraded}).")
-    return now
 
 
 def _fail(acceptance: Acceptance, reason: str) -> None:
@@ -223,17 +222,20 @@ def _fail(acceptance: Acceptance, reason: str) -> None:
         acceptances.put_back(item)
 
 
-def _moved(before: Measured, now: Measured) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Golden questions whose document is found later now, or not any more; and earlier."""
+def _moved(tried: Measured) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Golden questions whose document is found later by the change, or not any more; and earlier.
+
+    Both ranks are of the same moment: what others have changed since counts for nothing.
+    """
     worse, better = [], []
-    for was, golden in zip(before.golden, now.golden, strict=True):
-        row = {"question": was.question, "before": was.rank, "after": golden.rank}
-        if _order(golden) > _order(was):
+    for golden in tried.golden:
+        row = {"question": golden.question, "before": golden.without, "after": golden.rank}
+        if _order(golden.rank) > _order(golden.without):
             worse.append(row)
-        elif _order(golden) < _order(was):
+        elif _order(golden.rank) < _order(golden.without):
             better.append(row)
     return worse, better
 
 
-def _order(golden: Golden) -> float:
-    return float("inf") if golden.rank is None else golden.rank
+def _order(rank: int | None) -> float:
+    return float("inf") if rank is None else rank

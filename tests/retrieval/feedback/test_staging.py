@@ -169,6 +169,15 @@ def test_a_kill_at_any_moment_is_made_good(
     assert Judgment.objects.count() == (0 if kind == "hide" else 1)
 
 
+def test_it_does_not_wait_behind_a_folder_of_documents(group, office, add, admin_user):
+    for number in range(3):
+        add(f"{number}.md", f"# Page {number}\n\nText {number}.", index=False)
+    accepted = accept(group(QUESTION).pk, proposal("answer"), admin_user)
+    assert accepted.revision is not None
+    assert [revision.pk for revision in indexing.claim("test")] == [accepted.revision.pk]
+    assert len(indexing.claim("test")) == 3
+
+
 class TestMeanwhile:
     """What others do to the document while a change of it is on trial."""
 
