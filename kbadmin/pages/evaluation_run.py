@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
-from kbadmin.pages.playground import MODES
+from kbadmin.pages.playground import MODE_NAMES
 from retrieval.admin import trial_state
 from retrieval.admin.base import CappedPaginator
 from retrieval.evaluation import Change, Comparison, compare
@@ -27,7 +27,6 @@ from retrieval.models import EvaluationAnswer, EvaluationRun
 from retrieval.types import Script
 
 ROWS = 50
-MODE_NAMES = {str(value): label for value, label in MODES}
 OUTCOMES = {
     "lost": gettext_lazy("Lost"),
     "won": gettext_lazy("Won"),

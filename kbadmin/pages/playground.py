@@ -41,6 +41,7 @@ MODES = [
     (Mode.DENSE, gettext_lazy("meaning alone")),
     (Mode.LEXICAL, gettext_lazy("words alone")),
 ]
+MODE_NAMES = {str(value): label for value, label in MODES}
 
 
 class QuestionForm(forms.Form):

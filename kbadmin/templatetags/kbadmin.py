@@ -14,6 +14,7 @@ from django.utils.translation import pgettext
 
 if TYPE_CHECKING:
     from plugin.doctor import Finding
+    from retrieval.models import EvaluationRun
 
 register = template.Library()
 
@@ -104,3 +105,19 @@ def metric(metrics: Mapping[str, Any], name: str) -> Any:
 def short_name(model: str) -> str:
     """A model's name without whose it is."""
     return model.rsplit("/", 1)[-1]
+
+
+@register.filter
+def mode_name(mode: str) -> str:
+    """How a search searches, in the words of the form that it is chosen in."""
+    from kbadmin.pages.playground import MODE_NAMES
+
+    return str(MODE_NAMES.get(mode, mode))
+
+
+@register.filter
+def questions_name(run: "EvaluationRun") -> str:
+    """Where the questions of a run come from: the golden set, or the name of a file."""
+    from retrieval.evaluation import GOLDEN_SET
+
+    return _("Golden set") if run.questions_source == GOLDEN_SET else run.questions_source
