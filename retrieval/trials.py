@@ -103,6 +103,9 @@ def ranks_otherwise(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool
 
 def step() -> bool:
     """Take the next trial one step further; returns whether there was anything to do."""
+    given_up = Trial.objects.filter(state=Trial.State.DISCARDED, index__isnull=False)
+    if not (Trial.objects.filter(state=Trial.State.MEASURING) | given_up).exists():
+        return False  # nearly always: without a lock
     with transaction.atomic():
         trial = free_of_others(
             Trial.objects.open()
@@ -115,7 +118,6 @@ def step() -> bool:
         if trial is not None:
             _advance(trial)
             return True
-    given_up = Trial.objects.filter(state=Trial.State.DISCARDED, index__isnull=False)
     trial = given_up.select_related("index__embedding_model", "index__collection").first()
     if trial is None or trial.index is None:
         return False
