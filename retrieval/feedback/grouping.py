@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Count, Q
+from django.db.models import Count, Model, Q
 from django.utils import timezone
 
 from retrieval.asked_before import between_unrelated
@@ -290,10 +290,9 @@ def _write(batch: Batch) -> None:
             _count(entry, question, tallies[question.item_id], was_known, batch.place[0])
     ReviewQuestion.objects.bulk_create(fresh.values())
     changed = {id(row): row for key, row in questions.items() if key not in fresh}
-    ReviewQuestion.objects.bulk_update(
+    _rewrite(
         [row for row in changed.values() if row.item_id in tallies],
         ["asked", "none_count", "low_count", "last_asked_at", "last_search"],
-        batch_size=200,
     )
     _settle_votes(entries, questions)
     _add_sightings(tallies, {(row.item_id, row.key): row.pk for row in questions.values()})
@@ -402,11 +401,20 @@ def _add_sightings(tallies: dict[int, Tally], questions: dict[tuple[int, str], i
         if times:
             row.times += times
             rows.append(row)
-    ReviewSighting.objects.bulk_update(rows, ["times"], batch_size=200)
+    _rewrite(rows, ["times"])
     ReviewSighting.objects.bulk_create(
         ReviewSighting(item_id=item, question_id=question, day=day, asker=asker, times=times)
         for (item, question, day, asker), times in wanted.items()
     )
+
+
+def _rewrite(rows: Sequence[Model], fields: list[str]) -> None:
+    """Write fields of rows that are there: bulk_update's choice of a value for each row and column
+    takes several times as long. Call it where nothing else can delete them."""
+    if rows:
+        type(rows[0])._default_manager.bulk_create(
+            rows, update_conflicts=True, unique_fields=["pk"], update_fields=fields, batch_size=200
+        )
 
 
 def _update_items(tallies: dict[int, Tally]) -> None:
@@ -439,7 +447,7 @@ def _update_items(tallies: dict[int, Tally]) -> None:
             item.last_asked_at = max(item.last_asked_at, tally.last)
         if _reopens(item, tally):
             item.reopen()
-    ReviewItem.objects.bulk_update(
+    _rewrite(
         items,
         [
             "asked",
@@ -457,7 +465,6 @@ def _update_items(tallies: dict[int, Tally]) -> None:
             "closed_by",
             "reopened",
         ],
-        batch_size=100,
     )
 
 
