@@ -1,4 +1,7 @@
+from typing import Any
+
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -8,3 +11,21 @@ class RetrievalConfig(AppConfig):
 
     def ready(self) -> None:
         from retrieval import checks  # noqa: F401 - registers the system checks
+
+        post_migrate.connect(forget_words_of_a_flush, sender=self)
+
+
+def forget_words_of_a_flush(**_context: Any) -> None:
+    """Empty the word index when `manage.py flush` has emptied the tables of models.
+
+    It is no model's table, so Django leaves it, and new chunks get the keys of the old ones.
+    """
+    from django.db import connection
+
+    from retrieval.lexical import lexical_index
+    from retrieval.models import Chunk
+
+    if Chunk._meta.db_table not in connection.introspection.table_names():
+        return
+    if not Chunk.objects.exists():
+        lexical_index().clear()

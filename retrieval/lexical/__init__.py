@@ -24,6 +24,9 @@ class LexicalIndex(Protocol):
     def remove(self, chunk_ids: list[int]) -> None:
         """Forget chunks; ids that are not there are no error."""
 
+    def clear(self) -> None:
+        """Forget all chunks of all scopes; nothing happens before the table exists."""
+
     def search(
         self, scope: str, query: str, k: int, within: list[int] | None = None
     ) -> list[LexicalCandidate]:

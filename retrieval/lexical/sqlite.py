@@ -42,6 +42,11 @@ class SqliteLexicalIndex:
                 [(chunk_id,) for chunk_id in chunk_ids],
             )
 
+    def clear(self) -> None:
+        if TABLE in connection.introspection.table_names():
+            with connection.cursor() as cursor:
+                cursor.execute(f"DELETE FROM {TABLE}")
+
     def search(
         self, scope: str, query: str, k: int, within: list[int] | None = None
     ) -> list[LexicalCandidate]:

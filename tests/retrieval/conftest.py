@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import cache
 
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError
 from django.utils import timezone
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
@@ -43,14 +43,6 @@ def shelf(db: None) -> Collection:
         name="none", revision="1", runtime="onnx", dimension=2, max_tokens=8
     )
     return Collection.objects.create(slug="docs", title="Docs", embedding_model=model)
-
-
-@pytest.fixture
-def clean_words(transactional_db: None) -> Iterator[None]:
-    """For tests that commit: the lexical index is no model, so Django does not empty it."""
-    yield
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("DELETE FROM retrieval_lexical")
 
 
 @pytest.fixture

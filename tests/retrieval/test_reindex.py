@@ -207,11 +207,7 @@ class TestDamage:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_another_model_takes_over_while_searches_go_on(
-    filled,
-    tiny_model,
-    clean_words,
-):
+def test_another_model_takes_over_while_searches_go_on(filled, tiny_model):
     """No failed and no empty answer; then the new dimension; then the rollback."""
     Worker.objects.all().delete()
     before = Embedding.objects.count()

@@ -354,7 +354,7 @@ class TestGate:
         assert trials.is_worse(trial) is is_worse
 
     @pytest.mark.django_db(transaction=True)
-    def test_the_command_waits_for_the_verdict(self, golden, clean_words, monkeypatch):
+    def test_the_command_waits_for_the_verdict(self, golden, monkeypatch):
         call_command("reindex", "docs", chunk_size=64)
         golden.refresh_from_db()
         assert golden.chunk_size == 64

@@ -22,7 +22,7 @@ committed = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def queue(collection, clean_words):
+def queue(transactional_db, collection):
     """Accept documents that then wait: queue("a.md", "text", …)."""
 
     def put(**texts):

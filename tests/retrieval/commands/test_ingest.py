@@ -25,7 +25,7 @@ def notes(tmp_path):
 
 
 @pytest.fixture
-def ingest(collection, clean_words):
+def ingest(collection):
     """Run the command: ingest(path, "--wait") returns exit code, standard output and errors."""
 
     def run(*arguments, slug="docs"):

@@ -492,7 +492,6 @@ class TestWhatGoesWrong:
         assert accepted.state == State.FINAL
 
     @pytest.mark.django_db(transaction=True)
-    @pytest.mark.usefixtures("clean_words")
     def test_of_two_reviewers_one_wins(self, group, office, admin_user):
         item = group("How do I get into the wifi network?")
         results: list[str] = []

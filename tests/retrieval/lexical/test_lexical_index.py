@@ -4,6 +4,7 @@ tests/test_postgres.py runs this module again."""
 import os
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -305,3 +306,21 @@ def test_chunks_are_listed_that_hold_every_word():
 def test_no_text_breaks_the_list_of_chunks(text):
     lexical_index().find(text, 10)
     lexical_index().find(text, 10, SCOPE)
+
+
+# --- Emptied tables ----------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_flush_leaves_no_words_of_chunks_that_are_gone():
+    add(entry(1, "zebra"))
+    call_command("flush", interactive=False, verbosity=0)
+    assert found("zebra") == []
+    add(entry(1, "giraffe"))  # the key is free again
+    assert found("giraffe") == [1]
+
+
+def test_a_migration_keeps_the_words_of_chunks_that_are_there(request):
+    request.getfixturevalue("add")("a.md", "The zebra sleeps.")
+    call_command("migrate", interactive=False, verbosity=0)
+    assert lexical_index().find("zebra", 10) == [Chunk.objects.get().pk]
