@@ -13,6 +13,7 @@ import pytest
 from django.conf import settings
 from django.test import override_settings
 
+from benchmarks.system import MODEL_CACHE
 from retrieval import embedding, factories, indexing
 from retrieval.collections import create_collection, prepare_model
 from retrieval.embedding import Bundle
@@ -22,8 +23,6 @@ from tests.isolation import CHROMA_PORT, DATA_DIR, alone
 
 pytest_plugins = ["tests.count_guard", "tests.tiny_model"]
 
-#: Exporting the model takes a quarter of a minute, so it is kept between runs.
-MODEL_CACHE = Path(__file__).resolve().parent.parent / "build" / "test-models"
 #: Files whose tests wait for minutes, the longest first: begun last, one process would run them
 #: while the others have nothing left to do.
 FIRST = ("test_postgres.py", "test_drill.py", "test_accessibility.py", "test_flat_pages.py")

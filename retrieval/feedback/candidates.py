@@ -1,8 +1,10 @@
 """The groups that a question may belong to, in memory: those of a collection that were asked last.
 
-They are bounded, so what one question costs does not grow with the queue.
+They are bounded, so what one question costs does not grow with the queue. Between batches a worker
+remembers them: to read thousands of groups again would take longer than all the rest of a batch.
 """
 
+import uuid
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -19,6 +21,9 @@ from retrieval.models import ReviewItem
 
 #: Groups that a new question is compared with: the newest ones.
 CANDIDATES = 8192
+#: So many more may be added before they are read anew, and all that are remembered are no more than
+#: this many times as many: with 384 dimensions 2 kB each.
+ADDED, REMEMBERED = 1024, 4
 #: Of the nearest by meaning, those that are looked at closely.
 NEAREST = 8
 #: Of the groups that share a term, and of those that share any, so many are looked at.
@@ -30,30 +35,35 @@ Vector = NDArray[np.float32]
 class Candidates:
     """Groups by meaning and by words; grows by those that are made meanwhile."""
 
-    def __init__(
-        self, collection_id: int, model_id: int, dimension: int, spare: int, base: float = 0.0
-    ) -> None:
-        """`base` is the cosine that the model's vectors of unrelated questions have."""
+    def __init__(self, collection_id: int, model_id: int, dimension: int) -> None:
         rows = (
             ReviewItem.objects.filter(collection=collection_id)
             .order_by("-last_asked_at", "-pk")
             .values_list("pk", "vector", "vector_model", "terms", "merged_into")[:CANDIDATES]
         )
         known = list(rows)
-        self._base = base
+        self.model_id = model_id
         self._keys: list[int] = []
         self._terms: list[frozenset[str]] = []
         self._numbers: list[frozenset[str]] = []
         self._has_vector: list[bool] = []
         self._holding: dict[str, list[int]] = defaultdict(list)
-        self._matrix = np.zeros((len(known) + spare, dimension), dtype=np.float32)
+        self._matrix = np.zeros((len(known) + ADDED, dimension), dtype=np.float32)
         # From the oldest on, so that of equally like ones the first that was made wins.
         for pk, packed, made_by, terms, into in sorted(known, key=lambda row: row[0]):
             vector = unpack(packed) if packed is not None and made_by == model_id else None
             # What asks the same as a group that was merged belongs to the one it was put into.
             self.add(into or pk, frozenset(terms), vector)
 
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._keys) >= len(self._matrix)
+
     def add(self, pk: int, terms: frozenset[str], vector: Vector | None) -> None:
+        """Call it only while they are not full."""
         place = len(self._keys)
         self._keys.append(pk)
         self._terms.append(terms)
@@ -65,12 +75,15 @@ class Candidates:
         for term in terms:
             self._holding[term].append(place)
 
-    def find(self, terms: frozenset[str], vector: Vector | None) -> int | None:
-        """The primary key of the group that asks the same, if one does."""
+    def find(self, terms: frozenset[str], vector: Vector | None, base: float = 0.0) -> int | None:
+        """The primary key of the group that asks the same, if one does.
+
+        `base` is the cosine that the model's vectors of unrelated questions have.
+        """
         wanted = numbers_of(terms)
         if vector is not None:
             cosines = self._matrix[: len(self._keys)] @ vector
-            likeness = (cosines - self._base) / max(1 - self._base, 0.01)
+            likeness = (cosines - base) / max(1 - base, 0.01)
             for place in map(int, np.argsort(-likeness, kind="stable")[:NEAREST]):
                 if likeness[place] < LIKE_MEANING:
                     break
@@ -95,6 +108,31 @@ class Candidates:
             counts.update(self._holding.get(term, ())[-COMMON:])
         ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
         return [place for place, _count in ranked[:COMMON]]
+
+
+class Memory:
+    """The candidates of collections, as long as nobody else changes groups.
+
+    `groups` is what `ReviewCursor.groups` says, which every change of groups changes.
+    """
+
+    def __init__(self) -> None:
+        self._kept: tuple[uuid.UUID | None, dict[int, Candidates]] = (None, {})
+
+    def take(self, groups: uuid.UUID) -> dict[int, Candidates]:
+        """What is remembered, by collection. Until it is kept again nothing is: a transaction that
+        fails leaves candidates here that are not in the database."""
+        (state, candidates), self._kept = self._kept, (None, {})
+        return candidates if state == groups else {}
+
+    def keep(self, groups: uuid.UUID, candidates: dict[int, Candidates]) -> None:
+        kept: dict[int, Candidates] = {}
+        room = REMEMBERED * CANDIDATES
+        for collection, of_collection in reversed(candidates.items()):
+            room -= len(of_collection)
+            if room >= 0:
+                kept[collection] = of_collection
+        self._kept = groups, kept
 
 
 def pack(vector: Vector) -> bytes:

@@ -22,7 +22,7 @@ from django.utils import timezone
 from retrieval.asked_before import between_unrelated
 from retrieval.exceptions import KnowledgeBaseError
 from retrieval.factories import embedder_for
-from retrieval.feedback.candidates import Candidates, Vector, pack
+from retrieval.feedback.candidates import Candidates, Memory, Vector, pack
 from retrieval.fusion import declared_weight, script_of
 from retrieval.likeness import question_key, terms
 from retrieval.models import (
@@ -37,6 +37,7 @@ from retrieval.models import (
 from retrieval.usage import day_of
 
 logger = logging.getLogger(__name__)
+_memory = Memory()
 
 #: Searches and votes in one batch: a short one, because it holds the only lock that SQLite has.
 BATCH = 100
@@ -97,8 +98,13 @@ def gather() -> bool:
         if (locked.asked_at, locked.search) != before:
             return True  # another worker has done it
         batch.entries = _still_waiting(batch.entries)
-        _write(batch)
-        ReviewCursor.objects.filter(pk=1).update(asked_at=batch.place[0], search=batch.place[1])
+        candidates = _memory.take(locked.groups)
+        _write(batch, candidates)
+        groups = uuid.uuid4()
+        ReviewCursor.objects.filter(pk=1).update(
+            asked_at=batch.place[0], search=batch.place[1], groups=groups
+        )
+    _memory.keep(groups, candidates)
     return not batch.is_last
 
 
@@ -262,7 +268,7 @@ class Tally:
     sightings: dict[tuple[date, str, str], int] = field(default_factory=dict)
 
 
-def _write(batch: Batch) -> None:
+def _write(batch: Batch, candidates: dict[int, Candidates]) -> None:
     alive = set(
         Collection.objects.filter(
             pk__in={entry.collection_id for entry in batch.entries}
@@ -270,7 +276,7 @@ def _write(batch: Batch) -> None:
     )
     entries = [entry for entry in batch.entries if entry.collection_id in alive]
     questions = _known(entries)
-    place_of = _Places(batch, entries)
+    place_of = _Places(batch, candidates)
     fresh: dict[tuple[int, str], ReviewQuestion] = {}
     tallies: dict[int, Tally] = defaultdict(Tally)
     for entry in entries:
@@ -302,21 +308,21 @@ def _write(batch: Batch) -> None:
 class _Places:
     """The group of a wording that is new: one that asks the same, else one of its own."""
 
-    def __init__(self, batch: Batch, entries: Sequence[Entry]) -> None:
+    def __init__(self, batch: Batch, candidates: dict[int, Candidates]) -> None:
+        """`candidates`: by collection, those that are read already; others are added to them."""
         self._batch = batch
-        self._spare = len(entries)
-        self._candidates: dict[int, Candidates] = {}
+        self._candidates = candidates
 
     def __call__(self, entry: Entry) -> int:
         model_id, dimension = self._batch.models.get(entry.collection_id, (0, 1))
         candidates = self._candidates.get(entry.collection_id)
-        if candidates is None:
-            base = self._batch.bases.get(entry.collection_id, 0.0)
-            candidates = Candidates(entry.collection_id, model_id, dimension, self._spare, base)
+        if candidates is None or candidates.is_full or candidates.model_id != model_id:
+            candidates = Candidates(entry.collection_id, model_id, dimension)
             self._candidates[entry.collection_id] = candidates
         vector = self._batch.vectors.get((entry.collection_id, entry.key))
+        base = self._batch.bases.get(entry.collection_id, 0.0)
         about = terms(entry.text)
-        found = candidates.find(about, vector)
+        found = candidates.find(about, vector, base)
         if found is not None:
             return found
         item = ReviewItem.objects.create(
@@ -494,9 +500,16 @@ def forget_old() -> int:
     )
     keys = list(old.order_by().values_list("pk", flat=True)[:FORGOTTEN])
     with transaction.atomic():
+        groups_change()
         # Not those that were voted on meanwhile.
         ReviewItem.objects.filter(pk__in=keys, votes=None, acceptances=None).delete()
     return len(keys)
+
+
+def groups_change() -> None:
+    """Have workers forget what they remember of groups, and wait while one writes a batch. Call it
+    in the transaction that changes which groups there are, what they ask or where they lead."""
+    ReviewCursor.objects.filter(pk=1).update(groups=uuid.uuid4())
 
 
 # --- After another model was chosen -----------------------------------------------------------
@@ -513,6 +526,7 @@ def _refresh() -> bool:
         if not rows:
             continue
         vectors = vectors_of(collection, {str(pk): text for pk, text in rows})
+        groups_change()
         for pk, _text in rows:
             vector = vectors.get(str(pk))
             ReviewItem.objects.filter(pk=pk).update(

@@ -13,12 +13,12 @@ from django.db.models import Count, Max, Min, Q, Sum
 
 from retrieval import usage
 from retrieval.exceptions import InvalidRequest, ReviewConflict
+from retrieval.feedback.grouping import groups_change
 from retrieval.feedback.queue import MAX_NOTES
 from retrieval.likeness import question_key, terms
 from retrieval.models import (
     Acceptance,
     Feedback,
-    ReviewCursor,
     ReviewItem,
     ReviewQuestion,
     ReviewSighting,
@@ -102,8 +102,7 @@ def split(item_id: int, question_id: int) -> Split:
 
 
 def _locked(keys: Sequence[int]) -> dict[int, ReviewItem]:
-    # The worker holds it while it writes a batch.
-    list(ReviewCursor.objects.select_for_update().filter(pk=1))
+    groups_change()
     rows = ReviewItem.objects.select_for_update(of=("self",)).filter(pk__in=keys).order_by("pk")
     items = {item.pk: item for item in rows}
     if len(items) < len(set(keys)):

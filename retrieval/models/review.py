@@ -1,3 +1,4 @@
+import uuid
 from typing import TYPE_CHECKING
 
 from django.db import models
@@ -213,6 +214,8 @@ class ReviewCursor(models.Model):
     id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
     asked_at = models.DateTimeField()
     search = models.UUIDField()
+    #: another one after every change of which groups there are, what they ask or where they lead
+    groups = models.UUIDField(default=uuid.uuid4)
 
     class Meta:
         verbose_name = _("place in the log")

@@ -5,7 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+
+from benchmarks.system import MODEL_CACHE, ROOT
 
 # First: it points every setting at a data folder and at ports of the drill's own.
 from tests import isolation
@@ -13,7 +14,6 @@ from tests import isolation
 #: One storm each, on the same system. Fixed, so that a failure can be repeated.
 SEEDS = (11, 23, 47)
 SHORT_SEEDS = (7,)
-MODEL_CACHE = Path(__file__).resolve().parents[2] / "build" / "test-models"
 PASSWORD, KEY = "drill-password-4711", "drill-key-0123456789abcdef"
 
 
@@ -43,7 +43,7 @@ def main() -> int:
     passed = drill.run(
         lambda: subprocess.run(
             [sys.executable, "manage.py", "setup"],
-            cwd=MODEL_CACHE.parents[1],
+            cwd=ROOT,
             check=True,
             stdout=subprocess.DEVNULL,
         )

@@ -4,6 +4,7 @@ import threading
 import time
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -11,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from retrieval.feedback import Vote, candidates, grouping, queue, record
+from retrieval.feedback import Vote, candidates, grouping, queue, record, regrouping
 from retrieval.likeness import question_key, shared, terms
 from retrieval.models import Feedback, ReviewCursor, ReviewItem, ReviewQuestion, Search
 from tests.retrieval.feedback.conftest import gather
@@ -343,9 +344,74 @@ class TestCost:
         ReviewQuestion.objects.all().delete()
         assert self._queries_of_a_batch(shelf, asked) <= few
 
+    def test_groups_are_read_again_only_when_somebody_else_changed_them(
+        self, shelf, asked, admin_user, monkeypatch
+    ):
+        read: list[int] = []
+
+        class Counted(candidates.Candidates):
+            def __init__(self, *given: int) -> None:
+                read.append(1)
+                super().__init__(*given)
+
+        monkeypatch.setattr(grouping, "Candidates", Counted)
+
+        def times_read(question: str) -> int:
+            read.clear()
+            asked(shelf, question)
+            gather()
+            return len(read)
+
+        assert times_read("zebra alpha") == 1
+        assert times_read("lion bravo") == 0
+        assert times_read("lion bravo charlie") == 0
+        assert ReviewItem.objects.count() == 2  # found in what is remembered
+
+        first, second = ReviewItem.objects.order_by("pk")
+        regrouping.merge([second.pk, first.pk])
+        assert times_read("zebra alpha kilo") == 1
+        assert ReviewItem.objects.get(questions__text="zebra alpha kilo") == second
+
+        ReviewItem.objects.filter(pk=first.pk).update(
+            state="open", is_open=True, last_asked_at=timezone.now() - timedelta(days=100)
+        )
+        assert grouping.forget_old() == 1
+        assert times_read("zebra alpha lima") == 1
+
+        monkeypatch.setattr(candidates, "ADDED", 2)
+        assert [times_read(f"{word} {word}s") for word in ("oak", "elm", "ash")] == [0, 0, 0]
+        grouping.groups_change()
+        assert [times_read(f"{word} {word}s") for word in ("fir", "yew", "bay", "fig")] == [
+            *(1, 0, 1, 0)  # no more than so many are added to what was read
+        ]
+
+    def test_what_was_rolled_back_is_not_remembered(self, shelf, asked, monkeypatch):
+        asked(shelf, "zebra alpha")
+        gather()
+        really = grouping._settle_votes
+        monkeypatch.setattr(grouping, "_settle_votes", lambda *given: 1 / 0)
+        asked(shelf, "lion bravo")
+        with pytest.raises(ZeroDivisionError):
+            gather()
+        monkeypatch.setattr(grouping, "_settle_votes", really)
+        gather()
+        asked(shelf, "lion bravo charlie")
+        gather()
+        assert groups() == [{"zebra alpha"}, {"lion bravo", "lion bravo charlie"}]
+
+    def test_no_more_is_remembered_than_fits(self, monkeypatch):
+        monkeypatch.setattr(candidates, "CANDIDATES", 10)
+        memory, state = candidates.Memory(), uuid.uuid4()
+        sizes: Any = {number: ["group"] * 15 for number in range(4)}
+        memory.keep(state, sizes)
+        assert memory.take(uuid.uuid4()) == {}
+        memory.keep(state, sizes)
+        assert sorted(memory.take(state)) == [2, 3]
+        assert memory.take(state) == {}
+
     def test_a_question_is_compared_with_a_bounded_number(self, shelf, many, monkeypatch):
         monkeypatch.setattr(candidates, "CANDIDATES", 500)
-        loaded = candidates.Candidates(shelf.pk, 0, 1, 10)
+        loaded = candidates.Candidates(shelf.pk, 0, 1)
         assert len(loaded._keys) == 500
         assert len(loaded._sharing(frozenset({"amber", "birch"}))) <= candidates.COMMON
 
