@@ -21,7 +21,7 @@ EXPORTER = hashlib.sha256(
         (ROOT / "retrieval" / "embedding" / name).read_bytes() for name in ("export.py", "graph.py")
     )
 ).hexdigest()
-#: The default model, kept between runs of the benchmarks and the tests: exporting it takes a quarter
+#: The default model, kept between runs of benchmarks and tests, for exporting it takes a quarter
 #: of a minute. Another exporter makes another one, so that nobody measures what is made no more.
 MODEL_CACHE = ROOT / "build" / "test-models" / EXPORTER[:12]
 OURS = ("KBADMIN_", "DATABASE_URL", "SECRET_KEY", "DEBUG", "HOST", "PORT", "LOG_LEVEL", "WEB_")
