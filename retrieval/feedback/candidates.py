@@ -84,9 +84,9 @@ class Candidates:
         if vector is not None:
             cosines = self._matrix[: len(self._keys)] @ vector
             likeness = (cosines - base) / max(1 - base, 0.01)
-            for place in map(int, np.argsort(-likeness, kind="stable")[:NEAREST]):
-                if likeness[place] < LIKE_MEANING:
-                    break
+            # Sorting thousands would take longer than comparing them.
+            like = np.flatnonzero(likeness >= LIKE_MEANING)
+            for place in map(int, like[np.argsort(-likeness[like], kind="stable")[:NEAREST]]):
                 is_same = likeness[place] >= SAME_MEANING or (
                     shared(terms, self._terms[place]) >= SAME_WORDS
                 )
