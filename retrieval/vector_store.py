@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from itertools import islice
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
@@ -17,7 +18,6 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import orjson
-import urllib3
 from chromadb.api import ClientAPI, ServerAPI
 from chromadb.api.client import Client
 from chromadb.api.collection_configuration import (
@@ -41,6 +41,7 @@ from retrieval.exceptions import (
     VectorStoreError,
     VectorStoreUnavailable,
 )
+from retrieval.kept_connections import KeptConnections
 from retrieval.types import DenseCandidate, is_chunk_id
 
 logger = logging.getLogger(__name__)
@@ -174,9 +175,7 @@ class VectorStore:
         headers = {"Content-Type": "application/json"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        self._pool = urllib3.connection_from_url(
-            url, timeout=timeout, retries=False, maxsize=64, headers=headers
-        )
+        self._connections = KeptConnections(url, timeout=timeout, headers=headers)
 
     def _connect(self) -> ClientAPI:
         with self._lock:
@@ -335,17 +334,16 @@ class VectorStore:
         through the client, which knows what it means."""
         body = {"query_embeddings": [vector], "n_results": k, "include": ["distances"]}
         try:
-            response = self._pool.request(
-                "POST",
+            status, answer = self._connections.post(
                 f"{self._path}/collections/{collection.id}/query",
-                body=orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY),
+                orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY),
             )
-        except urllib3.exceptions.TimeoutError as error:
+        except TimeoutError as error:
             raise httpx.ReadTimeout(str(error)) from error
-        except urllib3.exceptions.HTTPError as error:
+        except (OSError, HTTPException) as error:
             raise httpx.ConnectError(str(error)) from error
-        if response.status == 200:
-            return orjson.loads(response.data)
+        if status == 200:
+            return orjson.loads(answer)
         return collection.query(
             query_embeddings=vector.reshape(1, -1), n_results=k, include=["distances"]
         )

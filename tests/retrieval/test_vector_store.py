@@ -290,7 +290,7 @@ def test_a_server_that_falls_silent_later_is_given_up_in_time(store, name, silen
     quick.replace(name, [record(1)])
     server = quick._connect()._server  # type: ignore[attr-defined]
     server._api_url = server._api_url.replace(str(CHROMA_PORT), str(silent_port))
-    quick._pool.port = silent_port
+    quick._connections._port = silent_port
     for use in (lambda: quick.count(name), lambda: quick.query(name, unit(0), 1)):
         began = time.monotonic()
         with pytest.raises(VectorStoreUnavailable):
@@ -412,13 +412,14 @@ def test_a_server_that_dies_and_comes_back_is_used_again(tmp_path):
     store = VectorStore(f"http://127.0.0.1:{port}", timeout=10)
     store.ensure("kb-lasting", space())
     store.replace("kb-lasting", [record(1), record(2)])
+    assert store.query("kb-lasting", record(2).vector, 1)[0].chunk_id == 2
     stop(process)
     with pytest.raises(VectorStoreUnavailable):
         store.count("kb-lasting")
     process = start_chroma(tmp_path, port)
     try:
-        assert store.count("kb-lasting") == 2
         assert store.query("kb-lasting", record(2).vector, 1)[0].chunk_id == 2
+        assert store.count("kb-lasting") == 2
     finally:
         stop(process)
 
