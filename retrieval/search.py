@@ -39,7 +39,7 @@ from retrieval.fusion import (
 from retrieval.lexical import lexical_index, tokenize
 from retrieval.lexical.tokenizer import spans
 from retrieval.lookup import find_collection, index_of
-from retrieval.models import Chunk, Collection, Index, Search
+from retrieval.models import Chunk, Collection, Embedding, Index, Search
 from retrieval.passages import Passage, join_neighbours, read_back
 from retrieval.retrieval_settings import wanted_by
 from retrieval.types import (
@@ -104,6 +104,7 @@ class Arms:
 
     dense: list[DenseCandidate] = field(default_factory=list)
     lexical: list[LexicalCandidate] = field(default_factory=list)
+    vector: NDArray[np.float32] | None = None  #: of the query, of shape (dimension,)
     dense_failure: KnowledgeBaseError | None = None
     lexical_failure: Exception | None = None
     is_exhausted: bool = False  #: whether both have said all that they know
@@ -172,7 +173,7 @@ def search(request: SearchRequest) -> SearchResponse:
         thresholds=thresholds,
     )
     if request.is_logged:
-        query_log.write(_log_row(request, plan, response))
+        query_log.write(_log_row(request, plan, ranking, response))
     return response
 
 
@@ -359,6 +360,7 @@ def _ask_dense(plan: Plan, depth: int, arms: Arms, watch: Stopwatch) -> None:
     try:
         with watch.stage("embed"):
             vector = embedder_for(index.embedding_model).embed_query(plan.query)
+            arms.vector = vector
         with watch.stage("dense"):
             exact = None if plan.within is None else _exact_vectors(plan, plan.within)
             if exact is None:
@@ -483,8 +485,10 @@ def _ranks(candidates: Sequence[DenseCandidate | LexicalCandidate]) -> dict[int,
     return {candidate.chunk_id: rank for rank, candidate in enumerate(candidates, start=1)}
 
 
-def _log_row(request: SearchRequest, plan: Plan, response: SearchResponse) -> Search:
-    return Search(
+def _log_row(
+    request: SearchRequest, plan: Plan, ranking: Ranking, response: SearchResponse
+) -> Search:
+    row = Search(
         pk=uuid.UUID(response.query_id),
         collection_id=plan.collection.pk,
         query=plan.query,
@@ -508,3 +512,8 @@ def _log_row(request: SearchRequest, plan: Plan, response: SearchResponse) -> Se
         timings=dict(response.timings),
         total_ms=response.timings["total"],
     )
+    vector = ranking.arms.vector
+    if vector is not None and row.is_weak(row.confidence, row.result_count, row.degraded):
+        row.vector = Embedding.pack(vector)
+        row.vector_model = plan.index.embedding_model_id
+    return row

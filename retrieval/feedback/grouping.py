@@ -11,9 +11,10 @@ groups (`candidates`), so what a question costs does not grow with the queue.
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from types import MappingProxyType
 
 from django.db import transaction
 from django.db.models import Count, Model, Q
@@ -27,6 +28,7 @@ from retrieval.fusion import declared_weight, script_of
 from retrieval.likeness import question_key, terms
 from retrieval.models import (
     Collection,
+    Embedding,
     Feedback,
     ReviewCursor,
     ReviewItem,
@@ -66,6 +68,8 @@ class Entry:
     search: uuid.UUID | None
     confidence: str = ""  #: of a search
     is_weak: bool = False
+    vector: Vector | None = None  #: that the search had, of the model `vector_model`
+    vector_model: int | None = None
     vote: Feedback | None = None
 
 
@@ -81,6 +85,8 @@ class Batch:
     models: dict[int, tuple[int, int]] = field(default_factory=dict)
     #: by collection the cosine of unrelated questions with that model
     bases: dict[int, float] = field(default_factory=dict)
+    #: searches whose vectors are needed no more
+    spent: list[uuid.UUID] = field(default_factory=list)
 
 
 def gather() -> bool:
@@ -100,6 +106,7 @@ def gather() -> bool:
         batch.entries = _still_waiting(batch.entries)
         candidates = _memory.take(locked.groups)
         _write(batch, candidates)
+        Search.objects.filter(pk__in=batch.spent).update(vector=None, vector_model=None)
         groups = uuid.uuid4()
         ReviewCursor.objects.filter(pk=1).update(
             asked_at=batch.place[0], search=batch.place[1], groups=groups
@@ -130,6 +137,8 @@ def _read(place: tuple[datetime, uuid.UUID]) -> Batch:
             "result_count",
             "degraded",
             "channel",
+            "vector",
+            "vector_model",
         )[:BATCH]
     )
     entries = [
@@ -141,10 +150,16 @@ def _read(place: tuple[datetime, uuid.UUID]) -> Batch:
             question_key(query),
             pk,
             confidence=confidence,
-            # While a part was away, a bad answer says nothing of the documents.
-            is_weak=(confidence != Search.Confidence.HIGH or not results) and not degraded,
+            is_weak=Search.is_weak(confidence, results, degraded),
+            vector=None if vector is None else Embedding.unpack(vector),
+            vector_model=model,
         )
-        for pk, collection_id, query, at, asker, confidence, results, degraded, channel in rows
+        for (
+            *(pk, collection_id, query, at, asker, confidence, results, degraded),
+            channel,
+            vector,
+            model,
+        ) in rows
         if channel not in NOT_ASKED
     ]
     votes = list(
@@ -166,6 +181,7 @@ def _read(place: tuple[datetime, uuid.UUID]) -> Batch:
         entries,
         place=(rows[-1][3], rows[-1][0]) if rows else place,
         is_last=len(rows) < BATCH and len(votes) < BATCH,
+        spent=[row[0] for row in rows if row[-1] is not None],
     )
 
 
@@ -193,17 +209,27 @@ def _still_waiting(entries: Sequence[Entry]) -> list[Entry]:
 def _embed(batch: Batch) -> None:
     """Vectors of wordings that no group knows yet, where the collection's model reads them."""
     known = _known(batch.entries)
-    wanted: dict[int, dict[str, str]] = defaultdict(dict)
+    wanted: dict[int, dict[str, Entry]] = defaultdict(dict)
     for entry in batch.entries:
         place = (entry.collection_id, entry.key)
         if place not in known and _founds(entry):
-            wanted[entry.collection_id].setdefault(entry.key, entry.text)
+            wanted[entry.collection_id].setdefault(entry.key, entry)
     collections = Collection.objects.filter(pk__in=wanted).select_related(
         "live_index__embedding_model"
     )
     for collection in collections:
         batch.models[collection.pk] = _model_of(collection)
-        vectors = vectors_of(collection, wanted[collection.pk])
+        entries = wanted[collection.pk]
+        model = batch.models[collection.pk]
+        vectors = vectors_of(
+            collection,
+            {key: entry.text for key, entry in entries.items()},
+            {
+                key: entry.vector
+                for key, entry in entries.items()
+                if entry.vector is not None and (entry.vector_model, len(entry.vector)) == model
+            },
+        )
         if vectors and collection.live_index is not None:
             try:
                 base = between_unrelated(collection.live_index.embedding_model)
@@ -219,8 +245,13 @@ def _model_of(collection: Collection) -> tuple[int, int]:
     return (index.embedding_model_id, index.embedding_model.dimension) if index else (0, 1)
 
 
-def vectors_of(collection: Collection, texts: dict[str, str]) -> dict[str, Vector]:
-    """Of the texts that the collection's model understands; none while it cannot answer."""
+def vectors_of(
+    collection: Collection,
+    texts: Mapping[str, str],
+    ready: Mapping[str, Vector] = MappingProxyType({}),
+) -> dict[str, Vector]:
+    """Of the texts that the collection's model understands; none but the ones that are ready while
+    it cannot answer."""
     index = collection.live_index
     if index is None:
         return {}
@@ -229,7 +260,10 @@ def vectors_of(collection: Collection, texts: dict[str, str]) -> dict[str, Vecto
     try:
         for key, text in texts.items():
             if declared_weight(script_of(text), languages) > 0:
-                found[key] = embedder_for(index.embedding_model).embed_query(text)
+                vector = ready.get(key)
+                if vector is None:
+                    vector = embedder_for(index.embedding_model).embed_query(text)
+                found[key] = vector
     except KnowledgeBaseError as error:
         logger.warning("questions are grouped by their words alone: %s", error.message)
     return found

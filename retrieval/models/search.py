@@ -36,6 +36,10 @@ class Search(models.Model):
     timings = models.JSONField(_("milliseconds by stage"), default=dict, blank=True)
     total_ms = models.FloatField(_("milliseconds"), default=0)
     created_at = models.DateTimeField(_("asked at"), auto_now_add=True)
+    #: of a badly answered question, as `Embedding.pack` packs it, and of which model: the worker,
+    #: who puts such questions into groups, need not embed them again, and then forgets it
+    vector = models.BinaryField(null=True, editable=False)
+    vector_model = models.BigIntegerField(null=True, editable=False)
 
     class Meta:
         verbose_name = _("search")
@@ -47,3 +51,9 @@ class Search(models.Model):
 
     def __str__(self) -> str:
         return self.query[:80]
+
+    @classmethod
+    def is_weak(cls, confidence: str, result_count: int, degraded: str) -> bool:
+        """Whether an answer says that the documents may lack something. While a part was away, a
+        bad answer says nothing of them."""
+        return (confidence != cls.Confidence.HIGH or not result_count) and not degraded

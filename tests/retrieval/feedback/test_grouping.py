@@ -6,15 +6,26 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from retrieval.embedding.onnx_runtime import OnnxEmbedder
 from retrieval.feedback import Vote, candidates, grouping, queue, record, regrouping
 from retrieval.likeness import question_key, shared, terms
-from retrieval.models import Feedback, ReviewCursor, ReviewItem, ReviewQuestion, Search
+from retrieval.models import (
+    Embedding,
+    Feedback,
+    ReviewCursor,
+    ReviewItem,
+    ReviewQuestion,
+    Search,
+)
+from retrieval.search import search
+from retrieval.types import SearchRequest
 from tests.retrieval.feedback.conftest import gather
 
 pytestmark = pytest.mark.django_db
@@ -63,6 +74,45 @@ class TestByMeaning:
         asked(collection, "I forgot my password, how can I reset it?", minutes=5)
         gather()
         assert len(groups()) == 1
+
+    def test_a_question_that_was_searched_is_not_embedded_again(
+        self, collection, asked, monkeypatch
+    ):
+        same = ["How do I reset my password?", "I forgot my password, how can I reset it?"]
+        for question in same:
+            search(SearchRequest(query=question, collection="docs"))
+        Search.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+        assert not Search.objects.filter(vector=None).exists()
+        with monkeypatch.context() as patch:
+            patch.setattr(OnnxEmbedder, "embed_query", lambda *given: 1 / 0)
+            gather()
+        assert groups() == [set(same)]
+        assert list(Search.objects.values_list("vector", "vector_model")) == [(None, None)] * 2
+
+    def test_the_vector_of_another_model_is_not_taken(self, collection, asked):
+        same = ["How do I reset my password?", "I forgot my password, how can I reset it?"]
+        for number, question in enumerate(same):
+            asked(
+                collection,
+                question,
+                vector=Embedding.pack(np.eye(384, dtype=np.float32)[number]),
+                vector_model=collection.live_index.embedding_model_id + 1,
+            )
+        gather()
+        assert groups() == [set(same)]
+
+    @pytest.mark.parametrize(
+        ("confidence", "count", "degraded", "weak"),
+        [
+            ("high", 3, "", False),
+            ("low", 3, "", True),
+            ("none", 0, "", True),
+            ("high", 0, "", True),
+            ("none", 0, "vector_store_unavailable", False),
+        ],
+    )
+    def test_which_answers_are_weak(self, confidence, count, degraded, weak):
+        assert Search.is_weak(confidence, count, degraded) is weak
 
     def test_without_the_model_words_will_do_and_are_made_good_later(
         self, collection, asked, monkeypatch
