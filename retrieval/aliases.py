@@ -7,7 +7,6 @@ no alias either (law 2).
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
 from django.db import transaction
@@ -299,7 +298,7 @@ def follow(
     for nearest in dense:
         if nearest.chunk_id in leads:
             chunk_id, question = leads[nearest.chunk_id]
-            near[nearest.chunk_id] = replace(nearest, chunk_id=chunk_id)
+            near[nearest.chunk_id] = nearest._replace(chunk_id=chunk_id)
             if numbers_of(terms(question)) == numbers_of(about):
                 share = likeness(similarity(nearest.distance, index.space), index.embedding_model)
                 if share >= SAME_QUESTION:
@@ -309,11 +308,11 @@ def follow(
         if item.chunk_id in leads:
             chunk_id, question = leads[item.chunk_id]
             score = max(item.score, _likeness(about, terms(question)))
-            said[item.chunk_id] = replace(item, chunk_id=chunk_id, score=score)
+            said[item.chunk_id] = item._replace(chunk_id=chunk_id, score=score)
     words = [said.get(item.chunk_id, item) for item in lexical]
     found = _once(near.get(item.chunk_id, item) for item in dense)
     return (
-        [replace(item, likeness=alike.get(item.chunk_id)) for item in found],
+        [item._replace(likeness=alike.get(item.chunk_id)) for item in found],
         _once(sorted(words, key=lambda item: -item.score)),
     )
 

@@ -9,7 +9,7 @@ Fusion Functions for Hybrid Retrieval", 2023), so that scores compare between qu
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +32,7 @@ CJK_LANGUAGES = ("zh", "ja", "ko")
 ALPHABETIC_WORD = re.compile(r"[^\W\d_]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Fused:
+class Fused(NamedTuple):
     chunk_id: int
     score: float  #: in [0, 1]
     dense: DenseCandidate | None
@@ -112,23 +111,29 @@ def fuse(
 
     `weight` in [0, 1] is the dense arm's share. An arm that did not find a chunk adds nothing.
     """
-    by_meaning = {candidate.chunk_id: candidate for candidate in dense}
     by_words = {candidate.chunk_id: candidate for candidate in lexical}
     fused = []
-    for chunk_id in by_meaning.keys() | by_words.keys():
-        near, said = by_meaning.get(chunk_id), by_words.get(chunk_id)
-        score = weight * similarity(near.distance, space) if near else 0.0
-        score += (1 - weight) * said.score if said else 0.0
-        fused.append(Fused(chunk_id=chunk_id, score=score, dense=near, lexical=said))
-    # An arm without weight breaks ties; then the id, so that the order is always the same.
-    return sorted(
-        fused,
-        key=lambda item: (
-            -item.score,
-            item.dense.distance if item.dense else math.inf,
-            -item.lexical.score if item.lexical else 0.0,
-            item.chunk_id,
-        ),
+    for near in dense:
+        said = by_words.pop(near.chunk_id, None)
+        score = weight * similarity(near.distance, space)
+        if said is not None:
+            score += (1 - weight) * said.score
+        fused.append(Fused(near.chunk_id, score, near, said))
+    fused += [
+        Fused(said.chunk_id, (1 - weight) * said.score, None, said) for said in by_words.values()
+    ]
+    return sorted(fused, key=_place)
+
+
+def _place(item: Fused) -> tuple[float, float, float, int]:
+    """The best score first. An arm without weight breaks ties; then the id, so that the order is
+    always the same."""
+    near, said = item.dense, item.lexical
+    return (
+        -item.score,
+        near.distance if near else math.inf,
+        -said.score if said else 0.0,
+        item.chunk_id,
     )
 
 
