@@ -560,11 +560,12 @@ def _refresh() -> bool:
         if not rows:
             continue
         vectors = vectors_of(collection, {str(pk): text for pk, text in rows})
-        groups_change()
-        for pk, _text in rows:
-            vector = vectors.get(str(pk))
-            ReviewItem.objects.filter(pk=pk).update(
-                vector=None if vector is None else pack(vector), vector_model=model_id
-            )
+        with transaction.atomic():
+            groups_change()
+            for pk, _text in rows:
+                vector = vectors.get(str(pk))
+                ReviewItem.objects.filter(pk=pk).update(
+                    vector=None if vector is None else pack(vector), vector_model=model_id
+                )
         return True
     return False
