@@ -42,12 +42,15 @@ class DocumentQuerySet(models.QuerySet["Document"]):
         """
         now = timezone.now()
         chosen = set(self.filter(deleted_at=None).values_list("pk", flat=True))
-        doomed = chosen | set(
-            Document.objects.filter(pk__in=chosen)
-            .members()
-            .filter(deleted_at=None)
-            .values_list("pk", flat=True)
-        )
+        doomed, more = set(chosen), chosen
+        while more:
+            members = Document.objects.filter(pk__in=more).members().filter(deleted_at=None)
+            more = set(members.values_list("pk", flat=True)) - doomed
+            doomed |= more
+        # First what the worker locks first when a version goes live: each waits for the other
+        # once, and whoever comes second sees what the first one did.
+        in_work = Revision.objects.filter(document__in=doomed).unfinished()
+        list(in_work.select_for_update().order_by("pk").values_list("pk", flat=True))
         documents = Document.objects.filter(pk__in=doomed)
         documents.update(deleted_at=now, updated_at=now)
         Revision.objects.filter(document__in=doomed).unfinished().supersede(now)
@@ -156,21 +159,10 @@ class Document(models.Model):
         return self.title or self.external_id
 
     def tombstone(self) -> None:
-        """Hide from every search from this commit on; the worker cleans up behind."""
-        now = timezone.now()
-        self.deleted_at = now
-        self.save(update_fields=["deleted_at", "updated_at"])
-        own = Revision.objects.filter(document=self)
-        own.unfinished().supersede(now)
-        own.staged().withdraw(now)
-        if self.live_revision_id:
-            own.filter(pk=self.live_revision_id).retire(now)
-        self.release_duplicates()
-        # What was taken out of an archive goes with it.
-        for member in Document.objects.filter(
-            collection=self.collection_id, source=self.member_source, deleted_at=None
-        ):
-            member.tombstone()
+        """Hide from every search from this commit on; the worker cleans up behind. Whatever has
+        gone live since this row was read is retired, too."""
+        Document.objects.filter(pk=self.pk).tombstone()
+        self.refresh_from_db(fields=["deleted_at", "updated_at"])
 
     def next_number(self) -> int:
         """What its next version is called: the newest one may have been withdrawn."""
@@ -185,7 +177,9 @@ class Document(models.Model):
     def release_duplicates(self) -> int:
         """One of those that were kept out of search because this document said the same is
         indexed in its place, and the others are duplicates of that one; returns how many."""
-        kept_out = Revision.objects.filter(duplicate_of=self, state=Revision.State.SKIPPED)
+        kept_out = Revision.objects.filter(
+            duplicate_of=self, state=Revision.State.SKIPPED, document__deleted_at=None
+        )
         heir = kept_out.order_by("pk").first()
         if heir is None:
             return 0

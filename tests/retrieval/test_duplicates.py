@@ -63,6 +63,15 @@ def test_a_duplicate_takes_over_when_its_twin_is_deleted(collection):
     assert waiting.duplicate_of.external_id == "b.md"
 
 
+def test_a_duplicate_that_is_deleted_along_does_not_take_over(collection):
+    take(collection, "a.md")
+    take(collection, "b.md")
+    take(collection, "c.md")
+    Document.objects.filter(external_id__in=["a.md", "b.md"]).tombstone()
+    index_everything()
+    assert found() == ["c.md"]
+
+
 def test_a_duplicate_takes_over_when_its_twin_says_something_else(collection):
     take(collection, "a.md")
     take(collection, "b.md")

@@ -358,6 +358,17 @@ def test_a_document_deleted_in_the_middle_does_not_come_back(
     assert in_chroma(collection) == {}
 
 
+def test_a_document_that_went_live_after_its_row_was_read_is_cleaned_up(add, collection, in_chroma):
+    document = add("a.md", "The zebra sleeps.", index=False)
+    index_everything()
+    assert document.live_revision is None  # so this row still says
+    document.tombstone()
+    assert document.deleted_at is not None
+    index_everything()
+    assert chunk_ids() == lexical_ids() == set()
+    assert in_chroma(collection) == {}
+
+
 def test_a_large_queue_is_taken_in_batches(add, settings):
     for number in range(indexing.BATCH_DOCUMENTS + 3):
         add(f"{number}.md", f"text {number}", index=False)
