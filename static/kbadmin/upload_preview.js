@@ -44,6 +44,13 @@
     for (const slider of sliders) slider.value = document.getElementById(slider.dataset.for).value;
   };
 
+  // Whoever is about to type there replaces what came meanwhile, instead of adding to it.
+  const fillIn = (field, value) => {
+    if (field.value !== "") return;
+    field.value = value;
+    if (document.activeElement === field) field.select();
+  };
+
   document.addEventListener("kb:preview", (event) => open(event.detail));
   document.getElementById("preview-close").addEventListener("click", close);
   panel.addEventListener("keydown", (event) => {
@@ -71,8 +78,8 @@
     const facts = result.querySelector(".kb-preview-facts");
     if (!facts) return;
     file.value = "";
-    size.value ||= facts.dataset.size;
-    if (overlap.value === "") overlap.value = facts.dataset.overlap;
+    fillIn(size, facts.dataset.size);
+    fillIn(overlap, facts.dataset.overlap);
     sliders[0].max = facts.dataset.limit;
     sliders[1].max = Math.floor(Number(facts.dataset.limit) / 2);
     slide();

@@ -160,6 +160,21 @@ def test_cuts_are_seen_before_they_are_made(
     assert sent(upload) == {"rules.md"}
 
 
+def test_who_types_a_size_before_the_preview_is_there_replaces_what_comes(
+    upload: Page, bundle: Bundle
+) -> None:
+    EmbeddingModel.objects.update(revision=bundle.revision, runtime=bundle.runtime)
+    factories.reset()
+    upload.evaluate(PASTE, [LONG, "body"])
+    upload.locator("#upload-preview-text").click()
+    size = upload.get_by_label("Chunk size")
+    expect(size).to_be_focused()
+    expect(size).to_have_value("256", timeout=20_000)
+    upload.keyboard.type("64")
+    expect(size).to_have_value("64")
+    expect(upload.locator(".kb-preview-total")).to_contain_text(re.compile(r"1\d chunks"))
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_state_of_the_page_can_be_used_by_everybody(
     upload: Page, bundle: Bundle, theme: str
