@@ -25,7 +25,7 @@ class LexicalIndex(Protocol):
         """Forget chunks; ids that are not there are no error."""
 
     def clear(self) -> None:
-        """Forget all chunks of all scopes; nothing happens before the table exists."""
+        """Forget all chunks of all scopes."""
 
     def search(
         self, scope: str, query: str, k: int, within: list[int] | None = None

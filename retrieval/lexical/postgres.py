@@ -48,9 +48,8 @@ class PostgresLexicalIndex:
             cursor.execute("DELETE FROM retrieval_lexical WHERE chunk_id = ANY(%s)", [chunk_ids])
 
     def clear(self) -> None:
-        if "retrieval_lexical" in connection.introspection.table_names():
-            with connection.cursor() as cursor:
-                cursor.execute("TRUNCATE retrieval_lexical")
+        with connection.cursor() as cursor:
+            cursor.execute("TRUNCATE retrieval_lexical")
 
     def search(
         self, scope: str, query: str, k: int, within: list[int] | None = None

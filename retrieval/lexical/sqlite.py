@@ -43,9 +43,8 @@ class SqliteLexicalIndex:
             )
 
     def clear(self) -> None:
-        if TABLE in connection.introspection.table_names():
-            with connection.cursor() as cursor:
-                cursor.execute(f"DELETE FROM {TABLE}")
+        with connection.cursor() as cursor:
+            cursor.execute(f"DELETE FROM {TABLE}")
 
     def search(
         self, scope: str, query: str, k: int, within: list[int] | None = None

@@ -22,16 +22,16 @@ class DocumentQuerySet(models.QuerySet["Document"]):
     def searchable(self) -> "DocumentQuerySet":
         return self.alive().filter(live_revision__isnull=False)
 
-    def archives(self) -> "DocumentQuerySet":
-        """Those that were taken apart into documents of their own."""
-        return self.filter(latest_revision__failure_code="unpacked")
-
     def members(self) -> "DocumentQuerySet":
-        """What was taken out of these archives."""
-        named = self.archives().annotate(
+        """What was taken out of these documents, if they are archives, whatever became of a newer
+        version of them."""
+        named = self.order_by().annotate(
             name=Concat(Value(MEMBER_SOURCE), Cast("pk", models.CharField()))
         )
-        return Document.objects.filter(source__in=named.order_by().values("name"))
+        # The collection is there for the index.
+        return Document.objects.filter(
+            collection__in=self.order_by().values("collection"), source__in=named.values("name")
+        )
 
     @transaction.atomic
     def tombstone(self) -> int:
@@ -53,7 +53,7 @@ class DocumentQuerySet(models.QuerySet["Document"]):
         list(in_work.select_for_update().order_by("pk").values_list("pk", flat=True))
         documents = Document.objects.filter(pk__in=doomed)
         documents.update(deleted_at=now, updated_at=now)
-        Revision.objects.filter(document__in=doomed).unfinished().supersede(now)
+        in_work.supersede(now)
         Revision.objects.filter(document__in=doomed).staged().withdraw(now)
         Revision.objects.filter(pk__in=documents.values("live_revision")).retire(now)
         kept_out = (

@@ -45,6 +45,18 @@ def test_deleting_an_archive_deletes_what_came_out_of_it(add):
     assert search(SearchRequest("walrus", "docs")).hits == ()
 
 
+@pytest.mark.parametrize("newer", [b"PK no archive any more", packed(b="# B\n\nThe pelican.")])
+@pytest.mark.parametrize("several", [True, False])
+def test_also_while_a_newer_archive_waits_or_has_failed(add, newer, several):
+    add("pack.zip", packed(a="# A\n\nThe walrus."))
+    archive = add("pack.zip", newer, index=newer.endswith(b"more"))
+    if several:
+        Document.objects.filter(pk=archive.pk).tombstone()
+    else:
+        archive.tombstone()
+    assert names() == set()
+
+
 def test_one_bad_file_in_an_archive_fails_alone(add):
     add("pack.zip", packed(good="# Good\n\nThe walrus.", bad="---\na: [\n---\n# Bad"))
     states = dict(Document.objects.values_list("external_id", "latest_revision__failure_code"))

@@ -75,9 +75,7 @@ class TestByMeaning:
         gather()
         assert len(groups()) == 1
 
-    def test_a_question_that_was_searched_is_not_embedded_again(
-        self, collection, asked, monkeypatch
-    ):
+    def test_a_question_that_was_searched_is_not_embedded_again(self, collection, monkeypatch):
         same = ["How do I reset my password?", "I forgot my password, how can I reset it?"]
         for question in same:
             search(SearchRequest(query=question, collection="docs"))
@@ -395,7 +393,7 @@ class TestCost:
         assert self._queries_of_a_batch(shelf, asked) <= few
 
     def test_groups_are_read_again_only_when_somebody_else_changed_them(
-        self, shelf, asked, admin_user, monkeypatch
+        self, shelf, asked, monkeypatch
     ):
         read: list[int] = []
 
