@@ -41,6 +41,7 @@ from retrieval.exceptions import (
     VectorStoreError,
     VectorStoreUnavailable,
 )
+from retrieval.joined_calls import JoinedCalls
 from retrieval.kept_connections import KeptConnections
 from retrieval.types import DenseCandidate, is_chunk_id
 
@@ -54,7 +55,14 @@ READ_BATCH = 5000
 #: Seconds for which nobody is made to wait for a server that has just let a query time out.
 PAUSE = 5.0
 
+#: Queries in one request, and seconds that one waits for the end of another's. A query over a small
+#: index takes the server 0.3 ms and its request 1.2 ms; one over a large index does not wait long.
+TOGETHER = 4
+PATIENCE = 0.02
+
 Item = TypeVar("Item")
+#: Ids, nearest first, and their distances.
+Nearest = tuple[list[str], list[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +184,7 @@ class VectorStore:
         if token:
             headers["Authorization"] = f"Bearer {token}"
         self._connections = KeptConnections(url, timeout=timeout, headers=headers)
+        self._queries = JoinedCalls(self._query_together, most=TOGETHER, patience=PATIENCE)
 
     def _connect(self) -> ClientAPI:
         with self._lock:
@@ -312,41 +321,61 @@ class VectorStore:
         Raises VectorStoreUnavailable at once while the server has just let another query time
         out: searches that all wait for it would leave no thread for anything else.
         """
-        if time.monotonic() < self._paused_until:
-            raise VectorStoreUnavailable("Chroma did not answer in time; it is asked again soon.")
+        self._refuse_while_paused()
         try:
             with self._using(name) as collection:
-                answer = self._ask(collection, vector, k)
+                nearest = self._queries.ask(
+                    (str(collection.id), k), orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY)
+                )
+                if nearest is None:
+                    answer: Any = collection.query(
+                        query_embeddings=vector.reshape(1, -1), n_results=k, include=["distances"]
+                    )
+                    nearest = answer["ids"][0], answer["distances"][0]
         except VectorStoreUnavailable as error:
             if isinstance(error.__cause__, httpx.TimeoutException):
-                self._paused_until = time.monotonic() + PAUSE
+                self._pause()
             raise
-        ids, distances = answer["ids"][0], (answer["distances"] or [[]])[0]
         return [
             DenseCandidate(chunk_id=int(id_), distance=float(distance))
-            for id_, distance in zip(ids, distances, strict=True)
+            for id_, distance in zip(*nearest, strict=True)
             if is_chunk_id(id_)
         ]
 
-    def _ask(self, collection: Collection, vector: NDArray[np.float32], k: int) -> Any:
+    def _query_together(
+        self, key: tuple[str, int], vectors: Sequence[bytes]
+    ) -> Sequence[Nearest | None]:
         """The request that every search makes, without the client's checks and models, which
-        take as long as the server. What the server does not answer with 200 is asked again
-        through the client, which knows what it means."""
-        body = {"query_embeddings": [vector], "n_results": k, "include": ["distances"]}
+        take as long as the server. `key` is a collection's id and k, `vectors` are JSON. None for
+        all if the server does not answer with 200: then the client is asked, which knows what it
+        means, and for each alone, as one of them may be at fault."""
+        self._refuse_while_paused()
+        collection_id, k = key
+        body = {
+            "query_embeddings": [orjson.Fragment(vector) for vector in vectors],
+            "n_results": k,
+            "include": ["distances"],
+        }
         try:
             status, answer = self._connections.post(
-                f"{self._path}/collections/{collection.id}/query",
-                orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY),
+                f"{self._path}/collections/{collection_id}/query", orjson.dumps(body)
             )
         except TimeoutError as error:
+            self._pause()
             raise httpx.ReadTimeout(str(error)) from error
         except (OSError, HTTPException) as error:
             raise httpx.ConnectError(str(error)) from error
-        if status == 200:
-            return orjson.loads(answer)
-        return collection.query(
-            query_embeddings=vector.reshape(1, -1), n_results=k, include=["distances"]
-        )
+        if status != 200:
+            return [None] * len(vectors)
+        found = orjson.loads(answer)
+        return list(zip(found["ids"], found["distances"], strict=True))
+
+    def _pause(self) -> None:
+        self._paused_until = time.monotonic() + PAUSE
+
+    def _refuse_while_paused(self) -> None:
+        if time.monotonic() < self._paused_until:
+            raise VectorStoreUnavailable("Chroma did not answer in time; it is asked again soon.")
 
     def heartbeat(self) -> None:
         """Raises VectorStoreUnavailable if the server does not answer."""

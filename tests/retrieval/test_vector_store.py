@@ -2,8 +2,10 @@ import socket
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import orjson
 import pytest
 
 from retrieval.exceptions import (
@@ -389,6 +391,37 @@ def test_many_threads_share_one_store(store, name):
     for thread in threads:
         thread.join()
     assert not failures
+
+
+def test_questions_asked_at_the_same_time_get_their_own_answers(store, name, monkeypatch):
+    store.replace(name, [record(axis, unit(axis)) for axis in range(DIMENSION)])
+    shared = VectorStore(f"http://127.0.0.1:{CHROMA_PORT}", timeout=10)
+    shared.query(name, unit(0), 1)
+    asked = []
+    post = shared._connections.post
+
+    def counted(path, body):
+        asked.append(len(orjson.loads(body)["query_embeddings"]))
+        return post(path, body)
+
+    monkeypatch.setattr(shared._connections, "post", counted)
+    vectors = [unit(axis % DIMENSION) for axis in range(400)]
+    vectors[100] = np.zeros(DIMENSION + 1, dtype=np.float32)
+
+    def nearest(vector):
+        try:
+            return [hit.chunk_id for hit in shared.query(name, vector, 1)]
+        except DimensionMismatch:
+            return "refused"
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(nearest, vectors))
+    # One that Chroma refuses is nobody else's fault.
+    assert answers[100] == "refused"
+    answers[100] = [100 % DIMENSION]
+    assert answers == [[axis % DIMENSION] for axis in range(400)]
+    assert sum(asked) == 400
+    assert max(asked) > 1
 
 
 def test_it_ignores_a_proxy_of_the_environment(store, name, monkeypatch):
