@@ -6,6 +6,7 @@ remembers them: to read thousands of groups again would take longer than all the
 
 import uuid
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +47,8 @@ class Candidates:
         self._keys: list[int] = []
         self._terms: list[frozenset[str]] = []
         self._numbers: list[frozenset[str]] = []
-        self._has_vector: list[bool] = []
         self._holding: dict[str, list[int]] = defaultdict(list)
+        self._holding_unread: dict[str, list[int]] = defaultdict(list)  #: of those without a vector
         self._matrix = np.zeros((len(known) + ADDED, dimension), dtype=np.float32)
         # From the oldest on, so that of equally like ones the first that was made wins.
         for pk, packed, made_by, terms, into in sorted(known, key=lambda row: row[0]):
@@ -69,21 +70,38 @@ class Candidates:
         self._terms.append(terms)
         self._numbers.append(numbers_of(terms))
         has_vector = vector is not None and vector.shape == self._matrix[place].shape
-        self._has_vector.append(has_vector)
         if has_vector:
             self._matrix[place] = vector
         for term in terms:
             self._holding[term].append(place)
+            if not has_vector:
+                self._holding_unread[term].append(place)
 
-    def find(self, terms: frozenset[str], vector: Vector | None, base: float = 0.0) -> int | None:
+    def cosines(self, vectors: Vector) -> Vector:
+        """Of vectors of shape (n, dimension) to the groups that are there, of shape (n, groups).
+
+        For many questions at once it takes a fifth of the time that it takes for one by one: the
+        groups are read from memory once.
+        """
+        return np.asarray(vectors @ self._matrix[: len(self._keys)].T, dtype=np.float32)
+
+    def find(
+        self,
+        terms: frozenset[str],
+        vector: Vector | None,
+        base: float = 0.0,
+        cosines: Vector | None = None,
+    ) -> int | None:
         """The primary key of the group that asks the same, if one does.
 
-        `base` is the cosine that the model's vectors of unrelated questions have.
+        `base` is the cosine that the model's vectors of unrelated questions have. `cosines` are
+        those of the vector, as far as they are known: to the groups that were there by then.
         """
         wanted = numbers_of(terms)
         if vector is not None:
-            cosines = self._matrix[: len(self._keys)] @ vector
-            likeness = (cosines - base) / max(1 - base, 0.01)
+            known = cosines if cosines is not None else np.empty(0, dtype=np.float32)
+            rest = self._matrix[len(known) : len(self._keys)] @ vector
+            likeness = (np.concatenate([known, rest]) - base) / max(1 - base, 0.01)
             # Sorting thousands would take longer than comparing them.
             like = np.flatnonzero(likeness >= LIKE_MEANING)
             for place in map(int, like[np.argsort(-likeness[like], kind="stable")[:NEAREST]]):
@@ -93,19 +111,25 @@ class Candidates:
                 if is_same and self._numbers[place] == wanted:
                     return self._keys[place]
         found: tuple[float, int] | None = None
-        for place in self._sharing(terms):
-            if self._numbers[place] != wanted or (vector is not None and self._has_vector[place]):
+        # Where both have a vector, it has said what there is to say.
+        for place in self._sharing(
+            terms, self._holding if vector is None else self._holding_unread
+        ):
+            if self._numbers[place] != wanted:
                 continue
             share = shared(terms, self._terms[place])
             if share >= SAME_WORDS and (found is None or share > found[0]):
                 found = share, place
         return None if found is None else self._keys[found[1]]
 
-    def _sharing(self, terms: frozenset[str]) -> list[int]:
-        """Places of groups that share terms, those that share most first; of bounded number."""
+    @staticmethod
+    def _sharing(terms: frozenset[str], holding: Mapping[str, Sequence[int]]) -> list[int]:
+        """Places of groups that share terms, those that share most first; of bounded number.
+
+        `holding`: places by term."""
         counts: Counter[int] = Counter()
         for term in sorted(terms):
-            counts.update(self._holding.get(term, ())[-COMMON:])
+            counts.update(holding.get(term, ())[-COMMON:])
         ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
         return [place for place, _count in ranked[:COMMON]]
 

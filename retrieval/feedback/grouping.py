@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from types import MappingProxyType
 
+import numpy as np
 from django.db import transaction
 from django.db.models import Count, Model, Q
 from django.utils import timezone
@@ -346,6 +347,8 @@ class _Places:
         """`candidates`: by collection, those that are read already; others are added to them."""
         self._batch = batch
         self._candidates = candidates
+        #: by collection: of the batch's questions to the groups that were there before
+        self._cosines: dict[int, dict[str, Vector]] = {}
 
     def __call__(self, entry: Entry) -> int:
         model_id, dimension = self._batch.models.get(entry.collection_id, (0, 1))
@@ -353,10 +356,14 @@ class _Places:
         if candidates is None or candidates.is_full or candidates.model_id != model_id:
             candidates = Candidates(entry.collection_id, model_id, dimension)
             self._candidates[entry.collection_id] = candidates
+            self._cosines.pop(entry.collection_id, None)
+        if entry.collection_id not in self._cosines:
+            self._cosines[entry.collection_id] = self._compare(entry.collection_id, candidates)
         vector = self._batch.vectors.get((entry.collection_id, entry.key))
         base = self._batch.bases.get(entry.collection_id, 0.0)
         about = terms(entry.text)
-        found = candidates.find(about, vector, base)
+        cosines = self._cosines[entry.collection_id].get(entry.key)
+        found = candidates.find(about, vector, base, cosines)
         if found is not None:
             return found
         item = ReviewItem.objects.create(
@@ -370,6 +377,18 @@ class _Places:
         )
         candidates.add(item.pk, about, vector)
         return item.pk
+
+    def _compare(self, collection_id: int, candidates: Candidates) -> dict[str, Vector]:
+        """By key of the question."""
+        of_collection = {
+            key: vector
+            for (collection, key), vector in self._batch.vectors.items()
+            if collection == collection_id
+        }
+        if not of_collection:
+            return {}
+        cosines = candidates.cosines(np.stack(list(of_collection.values())))
+        return dict(zip(of_collection, cosines, strict=True))
 
 
 def _count(

@@ -461,7 +461,8 @@ class TestCost:
         monkeypatch.setattr(candidates, "CANDIDATES", 500)
         loaded = candidates.Candidates(shelf.pk, 0, 1)
         assert len(loaded._keys) == 500
-        assert len(loaded._sharing(frozenset({"amber", "birch"}))) <= candidates.COMMON
+        shared = loaded._sharing(frozenset({"amber", "birch"}), loaded._holding)
+        assert len(shared) <= candidates.COMMON
 
     def test_a_longer_queue_takes_no_more_time_for_a_question(self, shelf, monkeypatch):
         """Twice at most, where comparing all with all would take three times."""
