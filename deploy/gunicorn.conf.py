@@ -22,8 +22,10 @@ timeout = 120
 graceful_timeout = 10
 keepalive = 5
 
-# Each process loads the application itself: the embedder's threads do not survive a fork.
-preload_app = False
+# Loaded once, before the processes fork: they share one copy of the model's weights, in memory and,
+# which makes a tenth of the time of an embedding, in the processor's cache. One that is started in
+# place of another answers at once.
+preload_app = True
 # The heartbeat file must not wait for a slow disk.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # gunicorn makes a file of its own there
 # A socket for remote control, which nothing here uses, in the home folder of the user.
@@ -31,6 +33,20 @@ control_socket_disable = True
 # Uploads are limited by the application; headers are not its to read.
 accesslog = None
 loglevel = "warning"
+
+
+def when_ready(server: Any) -> None:
+    from django.db import connections
+    from django.urls import get_resolver
+
+    from retrieval import factories
+
+    get_resolver().url_patterns  # noqa: B018  # imports the views
+    factories.load_before_fork()
+    # Neither a connection nor a thread survives a fork; nothing here may leave one open.
+    connections.close_all()
+    gc.collect()
+    gc.freeze()
 
 
 def post_worker_init(worker: Any) -> None:

@@ -4,20 +4,25 @@ chromadb and onnxruntime are imported on first use, so that a command that needs
 starts in a fraction of a second.
 """
 
+import logging
 import threading
+from contextlib import suppress
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.db import DatabaseError
 
-from retrieval.exceptions import ModelNotReady
+from retrieval.exceptions import ModelNotReady, ModelUnusable
 from retrieval.lexical import statistics
-from retrieval.models import EmbeddingModel, Index
+from retrieval.models import Collection, EmbeddingModel, Index
 
 if TYPE_CHECKING:
     from retrieval.chunking import Chunker
     from retrieval.embedding import Bundle, Embedder, Reranker
     from retrieval.vector_store import VectorStore
+
+logger = logging.getLogger(__name__)
 
 _embedders: dict[int, "Embedder"] = {}
 _rerankers: dict[str, "Reranker"] = {}
@@ -73,6 +78,24 @@ def embedder_for(model: EmbeddingModel) -> "Embedder":
                 )
             _embedders[model.pk] = embedding.load(bundle, settings.EMBEDDING_THREADS)
         return _embedders[model.pk]
+
+
+def load_before_fork() -> None:
+    """Load what every search uses into a process that then forks: its children share it.
+
+    What cannot be loaded yet, or begins threads of its own as torch does, is left to the first
+    search that needs it.
+    """
+    query_store()
+    used = Collection.objects.alive().values("live_index__embedding_model")
+    try:
+        for model in EmbeddingModel.objects.filter(pk__in=used).exclude(
+            runtime=EmbeddingModel.Runtime.TORCH
+        ):
+            with suppress(ModelNotReady, ModelUnusable):
+                embedder_for(model)
+    except DatabaseError as error:
+        logger.warning("no model is loaded before it is needed: %s", error)
 
 
 def reranker() -> "Reranker":
