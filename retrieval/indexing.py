@@ -66,9 +66,12 @@ def claim(owner: str) -> list[Revision]:
     other; at the MAX_CRASHES-th time it fails.
     """
     now = timezone.now()
+    abandoned = Revision.objects.in_work().filter(lease_until__lt=now)
+    if not (Revision.objects.claimable(now).exists() or abandoned.exists()):
+        return []  # nearly always: without a lock
     with transaction.atomic():
         # A lease that ran out belonged to a worker that died or hung.
-        Revision.objects.in_work().filter(lease_until__lt=now).abandon()
+        abandoned.abandon()
         waiting = free_of_others(
             Revision.objects.claimable(now)
             .select_related("document__collection")

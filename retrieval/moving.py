@@ -56,10 +56,11 @@ def step() -> bool:
     A document whose newest version is in work waits for that. Raises KnowledgeBaseError if a
     part that all need is away.
     """
+    moving = Document.objects.alive().filter(moving_to__isnull=False)
+    if not moving.exists():
+        return False  # nearly always
     documents = list(
-        Document.objects.alive()
-        .filter(moving_to__isnull=False)
-        .exclude(latest_revision__state__in=Revision.UNFINISHED)
+        moving.exclude(latest_revision__state__in=Revision.UNFINISHED)
         .select_related("moving_to", "live_revision")
         .order_by("pk")[:MOVE_BATCH]
     )

@@ -102,14 +102,13 @@ def claim(owner: str) -> Index | None:
     """A building index that nobody works on, with a lease."""
     now = timezone.now()
     free = Q(lease_until=None) | Q(lease_until__lt=now) | Q(lease_owner=owner)
+    waiting = Index.objects.building().filter(free)
+    if not waiting.exists():
+        return None  # nearly always: without a lock
     with transaction.atomic():
-        waiting = free_of_others(
-            Index.objects.building()
-            .filter(free)
-            .select_related("embedding_model", "collection")
-            .order_by("pk")
-        )
-        index = waiting.first()
+        index = free_of_others(
+            waiting.select_related("embedding_model", "collection").order_by("pk")
+        ).first()
         if index is not None:
             Index.objects.filter(pk=index.pk).update(
                 lease_owner=owner, lease_until=now + timedelta(seconds=settings.LEASE_SECONDS)

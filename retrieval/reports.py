@@ -77,6 +77,8 @@ def cancel(index: Index, kind: str) -> bool:
 
 def claim(owner: str) -> IndexReport | None:
     """The report that was asked for first and that nobody makes, with a lease."""
+    if not IndexReport.objects.claimable().exists():
+        return None  # nearly always: without a lock
     with transaction.atomic():
         report = free_of_others(IndexReport.objects.claimable()).first()
         if report is None:

@@ -574,8 +574,7 @@ def _refresh() -> bool:
         model_id, _dimension = _model_of(collection)
         if not model_id:
             continue
-        outdated = ReviewItem.objects.filter(collection=collection).exclude(vector_model=model_id)
-        rows = list(outdated.values_list("pk", "question")[:REFRESHED])
+        rows = _embedded_otherwise(collection, model_id)
         if not rows:
             continue
         vectors = vectors_of(collection, {str(pk): text for pk, text in rows})
@@ -588,3 +587,17 @@ def _refresh() -> bool:
                 )
         return True
     return False
+
+
+def _embedded_otherwise(collection: Collection, model_id: int) -> list[tuple[int, str]]:
+    """Groups whose vector is not of this model: primary key and question."""
+    groups = ReviewItem.objects.filter(collection=collection).values_list("pk", "question")
+    # One after the other, each by the index: "not this one" would be looked for in all of them.
+    for otherwise in (
+        Q(vector_model=None),
+        Q(vector_model__lt=model_id),
+        Q(vector_model__gt=model_id),
+    ):
+        if rows := list(groups.filter(otherwise).order_by("vector_model")[:REFRESHED]):
+            return rows
+    return []

@@ -87,6 +87,17 @@ def test_there_is_nothing_to_do_twice(queue):
 
 
 @committed
+def test_looking_at_empty_queues_takes_no_lock(queue, django_assert_max_num_queries):
+    queue(a="text")
+    with WorkerProcess() as process:
+        process.drain()
+        with django_assert_max_num_queries(16) as looked:
+            assert process.work_once() is False
+    # In SQLite a transaction has the only lock, which uploads and the log wait for.
+    assert {query["sql"].split()[0] for query in looked.captured_queries} == {"SELECT"}
+
+
+@committed
 def test_the_heart_beats_and_extends_leases_during_long_work(queue, monkeypatch, settings):
     monkeypatch.setattr(worker, "HEARTBEAT", timedelta(seconds=0.1))
     queue(a="text")
