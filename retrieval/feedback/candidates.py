@@ -63,8 +63,8 @@ class Candidates:
     def is_full(self) -> bool:
         return len(self._keys) >= len(self._matrix)
 
-    def add(self, pk: int, terms: frozenset[str], vector: Vector | None) -> None:
-        """Call it only while they are not full."""
+    def add(self, pk: int, terms: frozenset[str], vector: Vector | None) -> int:
+        """Returns the place among them. Call it only while they are not full."""
         place = len(self._keys)
         self._keys.append(pk)
         self._terms.append(terms)
@@ -76,6 +76,11 @@ class Candidates:
             self._holding[term].append(place)
             if not has_vector:
                 self._holding_unread[term].append(place)
+        return place
+
+    def rename(self, place: int, pk: int) -> None:
+        """Give the one at a place its primary key, where it was added before it had one."""
+        self._keys[place] = pk
 
     def cosines(self, vectors: Vector) -> Vector:
         """Of vectors of shape (n, dimension) to the groups that are there, of shape (n, groups).

@@ -329,6 +329,17 @@ def _write(batch: Batch, candidates: dict[int, Candidates]) -> None:
             questions[key] = fresh[key] = question
         if question is not None:
             _count(entry, question, tallies[question.item_id], was_known, batch.place[0])
+    voted = {
+        questions[entry.collection_id, entry.key].item_id
+        for entry in entries
+        if entry.vote is not None and (entry.collection_id, entry.key) in questions
+    }
+    # Of a new group that nobody voted on, everything is written at once.
+    unvoted = {item: tally for item, tally in tallies.items() if item not in voted}
+    made = place_of.save(unvoted)
+    tallies = {made.get(item, item): tally for item, tally in tallies.items()}
+    for question in fresh.values():
+        question.item_id = made.get(question.item_id, question.item_id)
     ReviewQuestion.objects.bulk_create(fresh.values())
     changed = {id(row): row for key, row in questions.items() if key not in fresh}
     _rewrite(
@@ -337,11 +348,26 @@ def _write(batch: Batch, candidates: dict[int, Candidates]) -> None:
     )
     _settle_votes(entries, questions)
     _add_sightings(tallies, {(row.item_id, row.key): row.pk for row in questions.values()})
-    _update_items(tallies)
+    done = {made[item] for item in unvoted if item in made}
+    _update_items({item: tally for item, tally in tallies.items() if item not in done})
+
+
+@dataclass(slots=True)
+class _New:
+    """A group that is not written yet, and where it stands among the candidates."""
+
+    item: ReviewItem
+    terms: frozenset[str]
+    vector: Vector | None
+    place: int = 0
 
 
 class _Places:
-    """The group of a wording that is new: one that asks the same, else one of its own."""
+    """The group of a wording that is new: one that asks the same, else one of its own.
+
+    Those of their own are written together, by `save`; until then a negative number stands for
+    their primary key.
+    """
 
     def __init__(self, batch: Batch, candidates: dict[int, Candidates]) -> None:
         """`candidates`: by collection, those that are read already; others are added to them."""
@@ -349,14 +375,10 @@ class _Places:
         self._candidates = candidates
         #: by collection: of the batch's questions to the groups that were there before
         self._cosines: dict[int, dict[str, Vector]] = {}
+        self._new: dict[int, _New] = {}
 
     def __call__(self, entry: Entry) -> int:
-        model_id, dimension = self._batch.models.get(entry.collection_id, (0, 1))
-        candidates = self._candidates.get(entry.collection_id)
-        if candidates is None or candidates.is_full or candidates.model_id != model_id:
-            candidates = Candidates(entry.collection_id, model_id, dimension)
-            self._candidates[entry.collection_id] = candidates
-            self._cosines.pop(entry.collection_id, None)
+        candidates = self._candidates_of(entry.collection_id)
         if entry.collection_id not in self._cosines:
             self._cosines[entry.collection_id] = self._compare(entry.collection_id, candidates)
         vector = self._batch.vectors.get((entry.collection_id, entry.key))
@@ -366,7 +388,8 @@ class _Places:
         found = candidates.find(about, vector, base, cosines)
         if found is not None:
             return found
-        item = ReviewItem.objects.create(
+        model_id, _dimension = self._model_of(entry.collection_id)
+        item = ReviewItem(
             collection_id=entry.collection_id,
             question=entry.text,
             first_asked_at=entry.at,
@@ -375,8 +398,42 @@ class _Places:
             vector_model=model_id or None,
             terms=sorted(about),
         )
-        candidates.add(item.pk, about, vector)
-        return item.pk
+        stand_in = -1 - len(self._new)
+        place = candidates.add(stand_in, about, vector)
+        self._new[stand_in] = _New(item, about, vector, place)
+        return stand_in
+
+    def save(self, tallies: Mapping[int, "Tally"]) -> dict[int, int]:
+        """Write the new groups, those with a tally counted; returns the primary key of each by the
+        number that stood for it."""
+        for stand_in, new in self._new.items():
+            tally = tallies.get(stand_in)
+            if tally is None:
+                continue
+            _add(new.item, tally)
+            known = {asker for _day, _key, asker in tally.sightings if asker}
+            new.item.askers = max(len(known), 1)
+            new.item.harm = new.item.weight
+        ReviewItem.objects.bulk_create([new.item for new in self._new.values()])
+        for new in self._new.values():
+            self._candidates[new.item.collection_id].rename(new.place, new.item.pk)
+        return {stand_in: new.item.pk for stand_in, new in self._new.items()}
+
+    def _model_of(self, collection_id: int) -> tuple[int, int]:
+        return self._batch.models.get(collection_id, (0, 1))
+
+    def _candidates_of(self, collection_id: int) -> Candidates:
+        model_id, dimension = self._model_of(collection_id)
+        candidates = self._candidates.get(collection_id)
+        if candidates is None or candidates.is_full or candidates.model_id != model_id:
+            candidates = Candidates(collection_id, model_id, dimension)
+            self._candidates[collection_id] = candidates
+            self._cosines.pop(collection_id, None)
+            # Those of this batch are not in the database yet.
+            for stand_in, new in self._new.items():
+                if new.item.collection_id == collection_id:
+                    new.place = candidates.add(stand_in, new.terms, new.vector)
+        return candidates
 
     def _compare(self, collection_id: int, candidates: Candidates) -> dict[str, Vector]:
         """By key of the question."""
@@ -496,14 +553,10 @@ def _update_items(tallies: dict[int, Tally]) -> None:
     items = list(ReviewItem.objects.select_for_update().filter(pk__in=tallies).order_by("pk"))
     for item in items:
         tally = tallies[item.pk]
-        item.asked += tally.asked
-        item.none_count += tally.none
-        item.low_count += tally.low
+        _add(item, tally)
         item.askers = max(askers.get(item.pk, 0), 1)
         item.up_count, item.down_count, item.correction_count = votes.get(item.pk, (0, 0, 0))
         item.harm = item.weight
-        if tally.last is not None:
-            item.last_asked_at = max(item.last_asked_at, tally.last)
         if _reopens(item, tally):
             item.reopen()
     _rewrite(
@@ -525,6 +578,14 @@ def _update_items(tallies: dict[int, Tally]) -> None:
             "reopened",
         ],
     )
+
+
+def _add(item: ReviewItem, tally: Tally) -> None:
+    item.asked += tally.asked
+    item.none_count += tally.none
+    item.low_count += tally.low
+    if tally.last is not None:
+        item.last_asked_at = max(item.last_asked_at, tally.last)
 
 
 def _reopens(item: ReviewItem, tally: Tally) -> bool:

@@ -433,6 +433,31 @@ class TestCost:
             *(1, 0, 1, 0)  # no more than so many are added to what was read
         ]
 
+    def test_groups_of_the_same_batch_are_found_after_others_were_read_again(
+        self, shelf, asked, monkeypatch
+    ):
+        monkeypatch.setattr(candidates, "ADDED", 8)
+        first = ("oak", "elm", "ash", "fir", "yew", "bay")
+        for word in first:
+            asked(shelf, f"{word} {word}s")
+        gather()
+        # With the eighth there is no room left: the ninth has them read anew.
+        for question in ("lion bravo", "fig figs", "sloe sloes", "lion bravo charlie"):
+            asked(shelf, question)
+        gather()
+        assert groups() == [
+            *({f"{word} {word}s"} for word in first),
+            {"lion bravo", "lion bravo charlie"},
+            {"fig figs"},
+            {"sloe sloes"},
+        ]
+        assert list(ReviewItem.objects.order_by("pk").values_list("asked", flat=True)) == [
+            *[1] * 6, 2, 1, 1,
+        ]  # fmt: skip
+        asked(shelf, "sloe sloes gin")
+        gather()
+        assert len(groups()) == 9
+
     def test_what_was_rolled_back_is_not_remembered(self, shelf, asked, monkeypatch):
         asked(shelf, "zebra alpha")
         gather()
