@@ -22,10 +22,6 @@ from marshmallow.validate import Length, OneOf, Range, Regexp
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-# onnxruntime tells its maker what it runs on, from the moment it is imported, and so it is by the
-# reader of Office files as well. Nothing leaves this machine that nobody asked for.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-
 env = Env(prefix=None)
 # .env beside manage.py is a convenience for development; the real environment wins.
 env.read_env(str(BASE_DIR / ".env"), recurse=False)

@@ -1,0 +1,8 @@
+"""What the knowledge base holds and how it is searched."""
+
+import os
+
+# Nothing leaves this machine that nobody asked for. onnxruntime tells its maker what it runs on,
+# from the moment it is imported, and so it is by the reader of Office files as well; what fetches a
+# model from a hub says what else is installed.
+os.environ |= {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}

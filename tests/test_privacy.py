@@ -11,7 +11,6 @@ from tests.test_architecture import ROOT
 USE = """
 import sys
 from pathlib import Path
-import kbadmin.settings
 from retrieval.embedding import find, load
 embedder = load(find(Path(sys.argv[1]), sys.argv[2]), 1)
 assert embedder.embed_query("Who is told?").shape == (embedder.dimension,)
