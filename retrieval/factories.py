@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error
 
 from retrieval.exceptions import ModelNotReady, ModelUnusable
 from retrieval.lexical import statistics
@@ -86,15 +86,15 @@ def load_before_fork() -> None:
     What cannot be loaded yet, or begins threads of its own as torch does, is left to the first
     search that needs it.
     """
-    query_store()
     used = Collection.objects.alive().values("live_index__embedding_model")
     try:
+        query_store()
         for model in EmbeddingModel.objects.filter(pk__in=used).exclude(
             runtime=EmbeddingModel.Runtime.TORCH
         ):
             with suppress(ModelNotReady, ModelUnusable):
                 embedder_for(model)
-    except DatabaseError as error:
+    except (Error, ImportError) as error:
         logger.warning("no model is loaded before it is needed: %s", error)
 
 

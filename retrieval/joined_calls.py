@@ -5,9 +5,11 @@ one to make at the same time; asked together they cost little more than one alon
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar, cast
 
@@ -29,7 +31,8 @@ class JoinedCalls(Generic[Key, Question, Answer]):
     ) -> None:
         """`call` gets a key and up to `most` questions, and gives their answers in the same order;
         what it raises, each of those who asked raises. After `patience` seconds a question does not
-        wait for the end of another's call any more: a slow server is asked side by side."""
+        wait for the end of another's call any more, and goes alone: a server that takes longer is
+        asked side by side, not for several in a row."""
         self._call = call
         self._most = most
         self._patience = patience
@@ -42,13 +45,13 @@ class JoinedCalls(Generic[Key, Question, Answer]):
             line = self._lines.setdefault(key, _Line())
             line.waiting.append(own)
             if not line.under_way:
-                line.begin(self._most)
+                line.begin([own])
         try:
             together = own.news.get(timeout=self._patience)
         except Empty:
             with self._lock:
                 if own in line.waiting:
-                    line.begin(self._most)
+                    line.begin([own])
             together = own.news.get()
         if together is not None:
             self._make(key, line, together)
@@ -62,6 +65,7 @@ class JoinedCalls(Generic[Key, Question, Answer]):
         line: "_Line[Question, Answer]",
         together: "Sequence[_Asker[Question, Answer]]",
     ) -> None:
+        began = time.monotonic()
         try:
             answers = self._call(key, [asker.question for asker in together])
             for asker, answer in zip(together, answers, strict=True):
@@ -72,7 +76,8 @@ class JoinedCalls(Generic[Key, Question, Answer]):
         with self._lock:
             line.under_way -= 1
             if line.waiting:
-                line.begin(self._most)
+                is_slow = time.monotonic() - began > self._patience
+                line.begin(list(islice(line.waiting, 1 if is_slow else self._most)))
             elif not line.under_way:
                 del self._lines[key]
         for asker in together[1:]:
@@ -95,8 +100,9 @@ class _Line(Generic[Question, Answer]):
     under_way: int = 0  #: calls; more than one if the server is slow
     waiting: "deque[_Asker[Question, Answer]]" = field(default_factory=deque)
 
-    def begin(self, most: int) -> None:
-        """Have the one that waits longest call for itself and those behind it."""
-        together = [self.waiting.popleft() for _ in range(min(most, len(self.waiting)))]
+    def begin(self, together: "list[_Asker[Question, Answer]]") -> None:
+        """Have the first of some that wait call for all of them."""
+        for asker in together:
+            self.waiting.remove(asker)
         self.under_way += 1
         together[0].news.put(together)

@@ -55,8 +55,9 @@ READ_BATCH = 5000
 #: Seconds for which nobody is made to wait for a server that has just let a query time out.
 PAUSE = 5.0
 
-#: Queries in one request, and seconds that one waits for the end of another's. A query over a small
-#: index takes the server 0.3 ms and its request 1.2 ms; one over a large index does not wait long.
+#: Queries in one request, and seconds that one waits for the end of another's. A query over a
+#: small index takes the server 0.3 ms and its request 1.2 ms. Those of a request it answers one
+#: by one, so queries that take longer than the wait go side by side.
 TOGETHER = 4
 PATIENCE = 0.02
 

@@ -143,6 +143,25 @@ def test_a_slow_server_is_asked_side_by_side(threads):
     assert not joined._lines
 
 
+def test_a_slow_server_is_not_asked_for_several_in_a_row(threads):
+    asked = []
+
+    def call(key: str, numbers: Sequence[int]) -> list[int]:
+        asked.append(list(numbers))
+        time.sleep(0.3)
+        return list(numbers)
+
+    joined = JoinedCalls(call, most=8, patience=0.2)
+    began = time.monotonic()
+    first = threads.submit(joined.ask, KEY, 0)
+    # They come while it is asked: some lose patience, and the others come too late for that.
+    early = [threads.submit(joined.ask, KEY, number) for number in (1, 2, 3)]
+    time.sleep(max(began + 0.25 - time.monotonic(), 0))
+    late = [threads.submit(joined.ask, KEY, number) for number in (4, 5, 6)]
+    assert [answer.result(LONG) for answer in (first, *early, *late)] == list(range(7))
+    assert sorted(asked) == [[number] for number in range(7)]
+
+
 def test_other_keys_are_asked_side_by_side(threads):
     both = threading.Barrier(2, timeout=LONG)
 
