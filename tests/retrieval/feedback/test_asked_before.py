@@ -7,7 +7,7 @@ from retrieval import aliases, asked_before, sync
 from retrieval.asked_before import SAME_QUESTION, UNRELATED, likeness
 from retrieval.exceptions import EmbeddingError
 from retrieval.factories import vector_store
-from retrieval.feedback import grouping
+from retrieval.feedback import batch
 from retrieval.models import Alias, EmbeddingModel, ReviewItem
 from retrieval.search import search
 from retrieval.types import SearchRequest
@@ -117,7 +117,7 @@ def test_questions_are_not_one_group_because_a_model_finds_all_alike(
     collection, asked, monkeypatch
 ):
     crowded = Crowded(0.85)
-    for module in (asked_before, grouping):
+    for module in (asked_before, batch):
         monkeypatch.setattr(module, "embedder_for", lambda _: crowded)
     for question in ("Bicycles where?", "Bicycles stand?", "Canteen opens?", "Wifi password?"):
         asked(collection, question)

@@ -14,7 +14,16 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from retrieval.embedding.onnx_runtime import OnnxEmbedder
-from retrieval.feedback import Vote, candidates, grouping, queue, record, regrouping
+from retrieval.feedback import (
+    Vote,
+    batch,
+    candidates,
+    grouping,
+    places,
+    queue,
+    record,
+    regrouping,
+)
 from retrieval.likeness import question_key, shared, terms
 from retrieval.models import (
     Embedding,
@@ -121,7 +130,7 @@ class TestByMeaning:
             raise ModelNotReady("not here")
 
         with monkeypatch.context() as patch:
-            patch.setattr(grouping, "embedder_for", missing)
+            patch.setattr(batch, "embedder_for", missing)
             asked(collection, "How do I reset my password?", minutes=9)
             asked(collection, "how to reset the password", minutes=8)
             gather()
@@ -265,7 +274,7 @@ class TestOnce:
         assert ReviewItem.objects.get().asked == 1
 
     def test_rows_of_the_same_moment_are_all_read(self, shelf, asked, monkeypatch):
-        monkeypatch.setattr(grouping, "BATCH", 2)
+        monkeypatch.setattr(batch, "BATCH", 2)
         at = timezone.now() - timedelta(minutes=3)
         for _ in range(5):
             asked(shelf, "Where is the key?", at=at)
@@ -402,7 +411,7 @@ class TestCost:
                 read.append(1)
                 super().__init__(*given)
 
-        monkeypatch.setattr(grouping, "Candidates", Counted)
+        monkeypatch.setattr(places, "Candidates", Counted)
 
         def times_read(question: str) -> int:
             read.clear()
