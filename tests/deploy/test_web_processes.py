@@ -13,6 +13,7 @@ import pytest
 from retrieval.embedding import Bundle
 from tests.conftest import stop
 from tests.isolation import free_port
+from tests.processes import children, open_files
 from tests.retrieval.installation import Installation, installed
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -27,15 +28,6 @@ def installation(bundle: Bundle, tmp_path: Path) -> Iterator[Installation]:
             "OPENBLAS_NUM_THREADS": "1",
         }
         yield made
-
-
-def children(pid: int) -> set[int]:
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
-    return set(map(int, listed.split()))
-
-
-def open_files(pid: int) -> list[str]:
-    return [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()]
 
 
 def eventually(condition: Callable[[], bool]) -> None:

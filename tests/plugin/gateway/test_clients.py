@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import openai
@@ -19,6 +18,7 @@ from pydantic import SecretStr
 
 from tests.fake_model import Break, FakeModel, Reply, call_tool, refuse, say, serve_model
 from tests.plugin.gateway.conftest import TEXTS
+from tests.processes import children, open_files
 from tests.retrieval.installation import installed
 
 KEY = "kb_key_of_the_tests_0123456789"
@@ -42,8 +42,7 @@ class Served:
 
     def databases(self) -> int:
         """How often the web process has the database open."""
-        links = [link for link in Path(f"/proc/{self.pid}/fd").iterdir() if link.is_symlink()]
-        return sum(link.readlink().name.endswith(".sqlite3") for link in links)
+        return sum(name.endswith(".sqlite3") for name in open_files(self.pid))
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +66,8 @@ def served(tmp_path_factory, bundle) -> Iterator[Served]:
         installation.run("ingest", str(texts), "--collection", "docs", "--wait")
         worker.terminate()
         url = installation.serve()
-        master = installation.started[-1].pid
-        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-        yield Served(url, llm, int(children[0]))
+        [web] = children(installation.started[-1].pid)
+        yield Served(url, llm, web)
 
 
 @pytest.fixture
