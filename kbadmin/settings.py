@@ -137,7 +137,7 @@ SECRET_KEY = read_secret_key()
 def read_database() -> dict[str, Any]:
     url: str = read("str", "DATABASE_URL", f"sqlite:///{DATA_DIR / 'kbadmin.sqlite3'}")
     try:
-        config = dict(dj_database_url.parse(url, conn_max_age=60))
+        config: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60))
     except ValueError as error:
         raise ImproperlyConfigured(
             "DATABASE_URL: give sqlite:////absolute/path or postgres://user:password@host:5432/name"
@@ -157,6 +157,8 @@ def read_database() -> dict[str, Any]:
     elif engine.endswith("postgresql"):
         # A server may have closed a connection meanwhile; a file does not.
         config["CONN_HEALTH_CHECKS"] = True
+        # Seconds. One that does not answer at all would hold a start, and a stop, for minutes.
+        config["OPTIONS"] = {"connect_timeout": 10, **config.get("OPTIONS", {})}
     else:
         raise ImproperlyConfigured(
             "DATABASE_URL: only sqlite and postgres are supported, because lexical search "

@@ -10,6 +10,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError, OutputWrapper
@@ -20,6 +21,7 @@ from kbadmin.bootstrap import Credentials, bootstrap, closing_lines
 from kbadmin.management.commands.chroma import local_chroma
 from kbadmin.management.commands.setup import describe_database_error
 from kbadmin.management.commands.start import check_disk, check_port, hold_lock
+from kbadmin.settings import read_database
 from retrieval.models import ApiKey, Collection, Document, EmbeddingModel
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -261,6 +263,19 @@ def test_an_unreachable_database_is_one_sentence_without_a_password(tmp_path):
     assert "DATABASE_URL: the database 127.0.0.1:1/kb cannot be used" in result.stderr
     assert "Traceback" not in result.stderr
     assert "top-secret" not in result.stderr + result.stdout
+
+
+def test_a_database_that_never_answers_is_given_up(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgres://kb:secret@127.0.0.1:{silent.getsockname()[1]}/kb"
+        monkeypatch.setenv("DATABASE_URL", url)
+        default = read_database()["OPTIONS"]
+        assert default == {"connect_timeout": 10}
+
+        monkeypatch.setenv("DATABASE_URL", f"{url}?connect_timeout=2")
+        chosen = read_database()["OPTIONS"]
+        with pytest.raises(psycopg.errors.ConnectionTimeout):
+            psycopg.connect(url, **chosen)
 
 
 def test_a_database_error_names_the_database(db):
