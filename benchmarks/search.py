@@ -83,7 +83,7 @@ class Measured:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.search", description=__doc__)
     parser.add_argument("notes", nargs="?", type=Path, help="folder of Markdown files")
-    parser.add_argument("--repeat", type=int, default=2, help="rounds; medians are compared (2)")
+    parser.add_argument("--repeat", type=int, default=4, help="rounds; medians are compared (4)")
     parser.add_argument("--seconds", type=float, default=12, help="measured per side and round")
     given = parser.parse_args()
     # Stopped by `kill` or `timeout`, it must not leave its processes behind.

@@ -28,7 +28,7 @@ ENVIRONMENT_READERS = {
     "kbadmin/wsgi.py": "names the settings module",
     "manage.py": "names the settings module",
     "kbadmin/management/commands/chroma.py": "quietens Chroma, which it becomes by exec",
-    "retrieval/__init__.py": "switches telemetry off, before a library can read that it is on",
+    "retrieval/__init__.py": "settles what libraries read while they are imported",
 }
 
 

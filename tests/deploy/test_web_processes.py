@@ -1,7 +1,8 @@
-"""What gunicorn's processes share, and what they must not."""
+"""What gunicorn's processes share, what they must not, and whom they come before."""
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from tests.conftest import stop
 from tests.isolation import free_port
 from tests.processes import children, open_files
 from tests.retrieval.installation import Installation, installed
+from tests.test_architecture import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -22,11 +24,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.fixture
 def installation(bundle: Bundle, tmp_path: Path) -> Iterator[Installation]:
     with installed(tmp_path / "data", bundle) as made:
-        made.environment |= {
-            "KBADMIN_PLUGIN_AUTH": "none",
-            "WEB_CONCURRENCY": "2",
-            "OPENBLAS_NUM_THREADS": "1",
-        }
+        made.environment |= {"KBADMIN_PLUGIN_AUTH": "none", "WEB_CONCURRENCY": "2"}
         yield made
 
 
@@ -61,6 +59,26 @@ def test_the_model_is_loaded_once_and_nothing_open_is_inherited(
         os.kill(pid, signal.SIGKILL)
     eventually(lambda: len(children(arbiter) - killed) == 2)
     assert answers()
+
+
+def test_numpy_has_no_threads_that_wait_for_work() -> None:
+    # Set in the tests' own process as soon as it imports what it tests.
+    given = {name: value for name, value in os.environ.items() if "OPENBLAS" not in name}
+    code = "import os, retrieval, numpy; print(len(os.listdir('/proc/self/task')))"
+    output = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, env=given)
+    assert output == b"1\n"
+
+
+def test_a_search_goes_before_indexing(installation: Installation) -> None:
+    def niceness(pid: int) -> int:
+        return os.getpriority(os.PRIO_PROCESS, pid)
+
+    worker = installation.start("worker")
+    installation.serve()
+    arbiter = installation.started[-1].pid
+    eventually(lambda: len(children(arbiter)) == 2)
+    eventually(lambda: niceness(worker.pid) > niceness(0))
+    assert {niceness(pid) for pid in children(arbiter)} == {niceness(0)}
 
 
 def test_it_starts_without_a_model_and_without_tables(tmp_path: Path) -> None:
